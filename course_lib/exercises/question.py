@@ -1,0 +1,165 @@
+"""What every exercise is made of: a question, its blank, and the mistakes it knows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import signature
+
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+
+class Blank:
+    """The placeholder ____: whatever is computed with it is blank again."""
+
+    def __repr__(self) -> str:
+        return "____"
+
+    def _blank(self, *_, **__) -> "Blank":
+        return self
+
+    __call__ = __neg__ = __round__ = __ceil__ = __floor__ = _blank
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _blank
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _blank
+    __mod__ = __rmod__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = _blank
+
+
+____ = Blank()
+
+
+class Mistake(Exception):
+    """What is wrong with an answer, said to the learner."""
+
+
+class Unanswered(Exception):
+    """The answer still holds a blank."""
+
+
+class Text(str):
+    """Markdown in a notebook, plain text elsewhere."""
+
+    def _repr_markdown_(self) -> str:
+        return self
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an answer is right, and what to say about it."""
+
+    correct: bool
+    message: str
+
+
+@dataclass
+class Question:
+    """One exercise; its text stands in the lesson.
+
+    Attributes:
+        judge: takes the answer; raises `Mistake` where it is wrong.
+        right: what to say about a right answer.
+        hints: each helps a little more than the one before.
+        answer: the worked solution, as Markdown.
+    """
+
+    judge: Callable[..., None]
+    right: str
+    hints: list[str]
+    answer: str
+    hints_given: int = field(default=0, init=False)
+
+    def check(self, *answer) -> None:
+        """Say whether the answer is right, and if not, what is wrong with it."""
+        display(Text(self.verdict(*answer).message))
+
+    def hint(self) -> None:
+        """Show the next hint."""
+        self.hints_given = min(self.hints_given + 1, len(self.hints))
+        text = (
+            f"**Hint {self.hints_given} of {len(self.hints)}.** {self.hints[self.hints_given - 1]}"
+        )
+        if self.hints_given == len(self.hints):
+            text += " (That was the last hint; `.solution()` shows the answer.)"
+        display(Text(text))
+
+    def solution(self) -> None:
+        """Show the answer and the way to it."""
+        display(Text(f"**Solution.** {self.answer}"))
+
+    def verdict(self, *answer) -> Verdict:
+        """What `check` says, as a value."""
+        try:
+            signature(self.judge).bind(*answer)
+        except TypeError:
+            return Verdict(False, f"Hand in `check{signature(self.judge)}`.")
+        try:
+            require_answer(answer)
+            self.judge(*answer)
+        except Unanswered:
+            return Verdict(False, "**Not answered yet.** Put your answer in the place of `____`.")
+        except Mistake as mistake:
+            return Verdict(False, f"**Not quite.** {mistake}")
+        except Exception as error:
+            kind = type(error).__name__
+            return Verdict(False, f"**Not checked:** your answer led to `{kind}`: {error}")
+        return Verdict(True, f"**Right.** {self.right}")
+
+
+def require_answer(answer) -> None:
+    """Raise `Unanswered` if the answer is a blank or a collection with one in it."""
+    if isinstance(answer, Blank):
+        raise Unanswered
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    if isinstance(answer, list | tuple | set):
+        for part in answer:
+            require_answer(part)
+
+
+def number(answer) -> float:
+    """The answer as a number."""
+    if isinstance(answer, str):
+        raise Mistake(f"{answer!r} is text. Give a number, without quotation marks.")
+    values = np.asarray(answer)
+    if values.size != 1 or values.dtype.kind not in "iuf":
+        raise Mistake(f"A single number is wanted here, not `{answer!r}`.")
+    return values.item()
+
+
+def single_run(answer) -> pd.DataFrame:
+    """The history of the one run handed in."""
+    history = getattr(answer, "history", answer)
+    if not isinstance(history, pd.DataFrame) or "batch_size" not in history:
+        raise Mistake(
+            f"Hand in what `fit` returned, not a value of type `{type(answer).__name__}`."
+        )
+    if history["batch_size"].nunique() != 1:
+        raise Mistake("These are runs of several batch sizes. Hand in a single run.")
+    return history
+
+
+def numeric(
+    expected: float | tuple, mistakes: dict, otherwise: str, tolerance: float = 0.0
+) -> Callable:
+    """A judge of a number, or of a tuple of numbers.
+
+    Args:
+        expected: the right answer.
+        mistakes: wrong answers that learners give, each with what went wrong.
+        otherwise: what to say about any other wrong answer.
+        tolerance: how far rounding may take the answer from these values.
+    """
+
+    def judge(answer):
+        if isinstance(expected, tuple):
+            if not isinstance(answer, list | tuple) or len(answer) != len(expected):
+                raise Mistake(f"Hand in {len(expected)} numbers, as `check((a, b))`.")
+            values = [number(part) for part in answer]
+        else:
+            values = number(answer)
+        for wrong, message in mistakes.items():
+            if np.allclose(values, wrong, rtol=1e-9, atol=tolerance):
+                raise Mistake(message)
+        if not np.allclose(values, expected, rtol=1e-9, atol=tolerance):
+            raise Mistake(otherwise)
+
+    return judge

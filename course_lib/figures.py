@@ -1,0 +1,37 @@
+"""Figures: how a lesson shows them. Nothing here trains or prints."""
+
+import io
+
+from IPython.display import display
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from seaborn.axisgrid import Grid
+
+DOTS_PER_INCH = 110
+
+
+def show(figure: Figure | Axes | Grid, alt: str) -> None:
+    """Display a figure as PNG with alternative text, and close it.
+
+    The text goes where readers without the picture meet it: into the image's ``alt`` metadata,
+    which pages made from the notebook keep, and in place of ``<Figure size ...>``.
+
+    Args:
+        figure: a matplotlib figure, one of its axes, or a seaborn grid.
+        alt: one sentence that says what is seen.
+
+    Raises:
+        ValueError: `alt` is empty.
+    """
+    if not alt.strip():
+        raise ValueError(f"alt={alt!r} must say in a sentence what the figure shows")
+    figure = figure if isinstance(figure, Figure) else figure.figure
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+    plt.close(figure)
+    display(
+        {"image/png": image.getvalue(), "text/plain": alt},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )

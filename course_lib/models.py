@@ -1,0 +1,89 @@
+"""The networks of the course: ordinary modules, small enough to read in one sitting."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import nn
+
+
+class MLP(nn.Sequential):
+    """Multi-layer perceptron: linear layers with ReLU between them.
+
+    Args:
+        shape: shape of one sample; it is flattened first.
+        hidden: width of each hidden layer, in order; empty for a linear classifier.
+        classes: number of outputs.
+
+    Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+    """
+
+    def __init__(
+        self, shape: Sequence[int] = (1, 8, 8), hidden: Sequence[int] = (32,), classes: int = 10
+    ):
+        widths = [prod(shape), *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+        super().__init__(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
+
+
+class LeNet(nn.Module):
+    """LeNet-5 with ReLU and max-pooling, the form in which it is used today.
+
+    On 28x28 images these are LeNet-5's layers (LeCun et al. 1998, "Gradient-based learning
+    applied to document recognition", figure 2): two 5x5 convolutions, then 400-120-84-10 linear.
+    Smaller images, such as the 8x8 digits, get 3x3 kernels and padding in both convolutions.
+
+    Args:
+        shape: ``(channels, height, width)`` of one image, at least 4x4 pixels.
+        classes: number of outputs.
+
+    Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+    """
+
+    def __init__(self, shape: Sequence[int] = (1, 8, 8), classes: int = 10):
+        super().__init__()
+        large = min(shape[1:]) >= 28
+        kernel = 5 if large else 3
+        self.features = nn.Sequential(
+            nn.Conv2d(shape[0], 6, kernel, padding=kernel // 2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, kernel, padding=0 if large else 1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        height, width = (side // 4 - large * 2 for side in shape[1:])
+        self.classifier = MLP((16, height, width), (120, 84), classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(images))
+
+
+class F1(nn.Sequential):
+    """Network F1 of Keskar et al. 2017, "On large-batch training for deep learning", appendix B.
+
+    784 inputs, five hidden layers of 512 with batch normalization and ReLU, 10 outputs. The
+    hidden linear layers have no bias: batch normalization would subtract it again.
+
+    Args:
+        shape: shape of one sample; it is flattened first.
+        width: width of each hidden layer (512 in the paper).
+        classes: number of outputs.
+
+    Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+    """
+
+    def __init__(self, shape: Sequence[int] = (1, 28, 28), width: int = 512, classes: int = 10):
+        widths = [prod(shape)] + [width] * 5
+        layers = [
+            layer
+            for inputs, outputs in pairwise(widths)
+            for layer in (
+                nn.Linear(inputs, outputs, bias=False),
+                nn.BatchNorm1d(outputs),
+                nn.ReLU(),
+            )
+        ]
+        super().__init__(nn.Flatten(), *layers, nn.Linear(width, classes))

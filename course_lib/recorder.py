@@ -1,0 +1,87 @@
+"""Callbacks that watch a cohort: what is measured while it trains, and the progress bar."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, Trainer
+from tqdm.auto import tqdm
+
+from course_lib.cohort import Cohort
+from course_lib.data import Batches
+
+MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+class Recorder(Callback):
+    """Evaluates before training and after each epoch; keeps the time of training alone.
+
+    Args:
+        batches: what the cohort is trained on.
+        stop_at: a measure and the value to reach; training ends with the epoch in which the
+            last seed has reached it or has diverged.
+    """
+
+    def __init__(self, batches: Batches, stop_at: dict[str, float] | None):
+        self.batches, self.stop_at = batches, stop_at
+        self.seconds, self.rows, self.finished = 0.0, [], torch.tensor(False)
+
+    def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
+        self._evaluate(trainer, cohort)
+
+    def on_train_epoch_start(self, trainer: Trainer, cohort: Cohort) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
+        self.seconds += time.perf_counter() - self.started
+        self._evaluate(trainer, cohort)
+        trainer.should_stop |= self.stop_at is not None and bool(self.finished.all())
+
+    def history(self, seeds: list[int]) -> pd.DataFrame:
+        """One row per seed and evaluation; the columns are those of `training.Run`."""
+        history = pd.concat(
+            [pd.DataFrame({"seed": seeds, **row}) for row in self.rows], ignore_index=True
+        )
+        if (history.epoch % 1 == 0).all():
+            history["epoch"] = history.epoch.astype(int)
+        history.insert(0, "batch_size", self.batches.batch_size)
+        history["diverged"] = ~np.isfinite(history.train_loss)
+        return history
+
+    def _evaluate(self, trainer: Trainer, cohort: Cohort) -> None:
+        data = self.batches.data
+        parts = (data.x_train, data.y_train), (data.x_val, data.y_val)
+        values = (value for part in parts for value in cohort.evaluate(*part))
+        measured = dict(zip(MEASURES, values, strict=True))
+        self._mark_finished(measured)
+        counted = {
+            "epoch": cohort.examples / self.batches.samples_per_epoch,
+            "step": trainer.global_step,
+            "examples": cohort.examples,
+            "seconds": self.seconds,
+        }
+        self.rows.append({**counted, **measured})
+
+    def _mark_finished(self, measured: dict[str, torch.Tensor]) -> None:
+        self.finished = self.finished | ~measured["train_loss"].isfinite()
+        for measure, target in (self.stop_at or {}).items():
+            values = measured[measure]
+            reached = values <= target if measure.endswith("loss") else values >= target
+            self.finished = self.finished | reached
+
+
+class ProgressBar(Callback):
+    """One bar for one run: epochs, or updates where the Trainer counts updates."""
+
+    def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
+        self.by_step = trainer.max_steps != -1
+        total, unit = (trainer.max_steps, "step") if self.by_step else (trainer.max_epochs, "epoch")
+        self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
+        done = trainer.global_step if self.by_step else trainer.current_epoch + 1
+        self.bar.update(done - self.bar.n)
+
+    def teardown(self, trainer: Trainer, cohort: Cohort, stage: str) -> None:
+        self.bar.close()

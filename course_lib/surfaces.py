@@ -1,0 +1,213 @@
+"""Losses of two weights, and descent on them with the optimizers of `torch.optim`.
+
+A surface is a callable that takes points of shape (..., 2) and returns their losses, shape (...).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+
+class DataSurface:
+    """The mean loss of a model with two weights over N samples, as a surface.
+
+    A subclass says in `loss(points, *data)` what one batch of samples costs: points (..., 2) and
+    data with the samples on their first free axis, (B, ...) or one batch a point, (S, B, ...).
+
+    Raises:
+        ValueError: tensors of unequal length, without samples, or with values that are not finite.
+    """
+
+    def __init__(self, *data: Tensor):
+        self.data = tuple(torch.as_tensor(values, dtype=torch.float64) for values in data)
+        lengths = [len(values) for values in self.data]
+        if len(set(lengths)) > 1 or lengths[0] == 0:
+            raise ValueError(f"data must be tensors of one length, 1 or more, got {lengths}")
+        if not all(values.isfinite().all() for values in self.data):
+            raise ValueError("data must be finite, got NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.data[0])
+
+    def __call__(self, points: Tensor) -> Tensor:
+        return self.loss(points, *self.data)
+
+    def loss(self, points: Tensor, *data: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def minibatch(self, batch_size: int, seeds: int | Sequence[int] = 8) -> "MiniBatch":
+        """The same loss over the next `batch_size` samples, one order of the data for each seed."""
+        return MiniBatch(self, batch_size, range(seeds) if isinstance(seeds, int) else seeds)
+
+
+class LinearNeuron(DataSurface):
+    """A linear neuron without bias: mean of (w·x - y)² / 2. A bowl with elliptic contours.
+
+    Its Hessian is the second moment of the inputs, H = mean(x xᵀ), the same everywhere.
+
+    Args:
+        x: inputs, shape (N, 2).
+        y: targets, shape (N,).
+
+    Raises:
+        ValueError: inputs that are not pairs, or not as many as targets.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor):
+        super().__init__(_pairs(x), y)
+        if self.data[1].ndim != 1:
+            raise ValueError(f"y must have shape (N,), got {tuple(self.data[1].shape)}")
+
+    def loss(self, points: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        outputs = torch.einsum("...bi,...i->...b", x, points)
+        return (outputs - y).square().mean(-1) / 2
+
+
+class Autoencoder(DataSurface):
+    """A linear neuron that rebuilds its input from its output: mean of |x - w (w·x)|² / 2.
+
+    With the second moment C = mean(x xᵀ) this is (tr C + (|w|² - 2) wᵀC w) / 2. The minima are the
+    unit vectors along C's first principal axis; those along the second one are saddles, and all
+    other critical points are worse (Baldi and Hornik, Neural Networks 2, 1989).
+
+    Args:
+        x: inputs, shape (N, 2).
+
+    Raises:
+        ValueError: inputs that are not pairs.
+    """
+
+    def __init__(self, x: Tensor):
+        super().__init__(_pairs(x))
+
+    def loss(self, points: Tensor, x: Tensor) -> Tensor:
+        moment = x.mT @ x / x.shape[-2]
+        trace = moment.diagonal(dim1=-2, dim2=-1).sum(-1)
+        variance = torch.einsum("...i,...ij,...j->...", points, moment, points)
+        return (trace + (points.square().sum(-1) - 2) * variance) / 2
+
+
+@dataclass
+class MiniBatch:
+    """A surface seen through mini-batches: each call uses up the next batch of every seed.
+
+    Seed s visits the samples in the order of `torch.randperm` with a generator seeded by s, a new
+    order each epoch, as in `course_lib.fit`; the last batch of an epoch may be smaller.
+
+    Raises:
+        ValueError: a batch size that is not a whole number from 1 to N, or no seeds.
+    """
+
+    surface: DataSurface
+    batch_size: int
+    seeds: Sequence[int]
+    _batches: Iterator[Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        samples = len(self.surface)
+        if not isinstance(self.batch_size, int) or not 1 <= self.batch_size <= samples:
+            raise ValueError(
+                f"batch_size must be a whole number from 1 to {samples}, got {self.batch_size!r}"
+            )
+        if len(self.seeds) == 0:
+            raise ValueError(f"seeds must be a number above 0 or a list, got {self.seeds!r}")
+        self._batches = self._draw()
+
+    def _draw(self) -> Iterator[Tensor]:
+        orders = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        while True:
+            epoch = [torch.randperm(len(self.surface), generator=order) for order in orders]
+            yield from torch.stack(epoch).split(self.batch_size, dim=1)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        batch = next(self._batches)
+        return self.surface.loss(points, *(values[batch] for values in self.surface.data))
+
+
+def descend(
+    loss: Callable[[Tensor], Tensor],
+    start: Tensor | Sequence[float],
+    *,
+    steps: int,
+    lr: float,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
+    **options,
+) -> pd.DataFrame:
+    """Go down a surface from one point or from several at once.
+
+    All S trajectories are rows of one parameter. An optimizer that treats every number on its own
+    (SGD, Adam, RMSprop, Rprop) therefore moves each as if it were alone.
+
+    Args:
+        loss: a surface, or its `minibatch(...)`, which gives one trajectory for each of its seeds.
+        start: one point (2,), or one for each trajectory (S, 2).
+        steps: number of optimizer steps.
+        lr: learning rate, handed to the optimizer together with `options`.
+
+    Returns:
+        One row per trajectory and step, step 0 included: seed (the position of the start where the
+        loss has no seeds), step, x, y and loss, which is always that of the whole surface.
+
+    Raises:
+        ValueError: a start that is not finite or not of shape (2,) or (S, 2), steps below 1,
+            a learning rate that is not positive, a loss that is not one number per point.
+    """
+    points, seeds = _first_points(loss, start)
+    _check_numbers(steps, lr)
+    points.requires_grad_()
+    stepper = optimizer([points], lr=lr, **options)
+    path = [points.detach().clone()]
+    for _ in range(steps):
+        stepper.zero_grad()
+        losses = loss(points)
+        _check_losses(losses, len(seeds))
+        losses.sum().backward()
+        stepper.step()
+        path.append(points.detach().clone())
+    return _tidy(path, seeds, getattr(loss, "surface", loss))
+
+
+def _tidy(path: list[Tensor], seeds: Sequence[int], surface: Callable) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product([range(len(path)), seeds], names=["step", "seed"])
+    frame = pd.DataFrame(torch.cat(path).numpy(), index=index, columns=["x", "y"])
+    with torch.no_grad():
+        frame["loss"] = torch.cat([surface(points) for points in path]).numpy()
+    return frame.reset_index()[["seed", "step", "x", "y", "loss"]]
+
+
+def _first_points(loss: Callable, start: Tensor | Sequence[float]) -> tuple[Tensor, Sequence[int]]:
+    points = torch.as_tensor(start, dtype=torch.float64)
+    if points.ndim not in (1, 2) or points.shape[-1] != 2 or points.numel() == 0:
+        raise ValueError(f"start must have shape (2,) or (S, 2), got {tuple(points.shape)}")
+    if not points.isfinite().all():
+        raise ValueError(f"start must be finite, got {points.tolist()}")
+    points = torch.atleast_2d(points)
+    seeds = loss.seeds if isinstance(loss, MiniBatch) else range(len(points))
+    if len(points) not in (1, len(seeds)):
+        raise ValueError(f"start must hold 1 or {len(seeds)} points, got {len(points)}")
+    return points.expand(len(seeds), 2).clone(), seeds
+
+
+def _check_numbers(steps: int, lr: float) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number above 0, got {steps!r}")
+    if not (isfinite(lr) and lr > 0):
+        raise ValueError(f"lr must be a positive number, got {lr!r}")
+
+
+def _check_losses(losses: Tensor, count: int) -> None:
+    if losses.shape != (count,):
+        raise ValueError(
+            f"loss must return one number per point, shape ({count},), got {tuple(losses.shape)}"
+        )
+
+
+def _pairs(x: Tensor) -> Tensor:
+    x = torch.as_tensor(x)
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"x must have shape (N, 2), got {tuple(x.shape)}")
+    return x
