@@ -1,0 +1,165 @@
+"""The permanent test: replica s of a cohort equals a hand-written loop with seed s."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from course_lib.cohort import Cohort, seeded
+from course_lib.data import Digits, TensorData
+from course_lib.models import F1, MLP, LeNet
+from course_lib.training import fit
+
+SEEDS = [3, 0, 11]
+NETWORKS = {
+    "MLP": MLP,
+    "LeNet": LeNet,
+    "F1": partial(F1, shape=(1, 8, 8), width=64),
+}
+OPTIMIZERS = {
+    "SGD": (torch.optim.SGD, {"lr": 0.02}),
+    "momentum": (torch.optim.SGD, {"lr": 0.02, "momentum": 0.9, "weight_decay": 1e-3}),
+    "Nesterov": (torch.optim.SGD, {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
+    "Adam": (torch.optim.Adam, {"lr": 1e-3}),
+    "RMSprop": (torch.optim.RMSprop, {"lr": 1e-3, "eps": 1e-4}),
+    "Rprop": (torch.optim.Rprop, {"lr": 1e-3}),
+}
+
+
+def hand_written_loop(network, data, seed, *, batch_size, optimizer, lr, max_epochs, **options):
+    torch.manual_seed(seed)
+    net = network()
+    stepper = optimizer(net.parameters(), lr=lr, **options)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(max_epochs):
+        for batch in torch.randperm(len(data.x_train), generator=order).split(batch_size):
+            loss = cross_entropy(net(data.x_train[batch]), data.y_train[batch])
+            stepper.zero_grad()
+            loss.backward()
+            stepper.step()
+    return net
+
+
+def largest_difference(first, second) -> float:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return max((a.double() - b.double()).abs().max().item() for a, b in pairs)
+
+
+@pytest.fixture
+def double():
+    """Everything in float64."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def noisy_digits() -> TensorData:
+    """150 noisy digits: batches of 16 and 64 leave a ragged last one.
+
+    Without the noise some pixels are constant, which batch normalization cancels to gradients
+    of pure rounding error; Adam, RMSprop and Rprop would turn those into whole steps.
+    """
+    digits = Digits().part(150, 50)
+    noise = torch.randn(digits.x_train.shape, generator=torch.Generator().manual_seed(0))
+    return TensorData(digits.x_train + noise, digits.y_train, digits.x_val, digits.y_val)
+
+
+@pytest.fixture
+def data():
+    return noisy_digits()
+
+
+def assert_equals_hand_written_loop(network, optimizer, batch_size, tolerance):
+    make, (kind, options), data = NETWORKS[network], OPTIMIZERS[optimizer], noisy_digits()
+    settings = {"batch_size": batch_size, "optimizer": kind, "max_epochs": 2, **options}
+    run = fit(make, data, seeds=SEEDS, progress=False, **settings)
+    for seed, trained in zip(SEEDS, run.networks, strict=True):
+        expected = hand_written_loop(make, data, seed, **settings)
+        assert largest_difference(trained, expected) < tolerance
+        assert largest_difference(trained, seeded(make, seed)) > 1e-4, "nothing was trained"
+
+
+@pytest.mark.parametrize("batch_size", [64, 150])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_replica_equals_hand_written_loop(network, optimizer, batch_size):
+    assert_equals_hand_written_loop(network, optimizer, batch_size, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_replica_equals_hand_written_loop_over_many_small_batches(double, network, optimizer):
+    """In float64, where Rprop does not turn a rounding error's sign into a step."""
+    assert_equals_hand_written_loop(network, optimizer, batch_size=16, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_batches_of_one(data, network):
+    if network == "F1":
+        pytest.skip("batch normalization cannot train on a single sample")
+    few = data.part(20, 10)
+    settings = {"batch_size": 1, "optimizer": torch.optim.SGD, "lr": 0.01, "max_epochs": 2}
+    run = fit(NETWORKS[network], few, seeds=SEEDS, progress=False, **settings)
+    expected = hand_written_loop(NETWORKS[network], few, SEEDS[-1], **settings)
+    assert largest_difference(run.networks[-1], expected) < 1e-5
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("batch_size", [16, "full"])
+def test_other_seeds_do_not_matter(data, network, batch_size):
+    settings = {"batch_size": batch_size, "lr": 0.05, "max_epochs": 2, "progress": False}
+    alone = fit(NETWORKS[network], data, seeds=[7], **settings).networks[0]
+    beside = fit(NETWORKS[network], data, seeds=[1, 7, 2, 30], **settings).networks[1]
+    assert largest_difference(alone, beside) < 1e-5
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_both_ways_through_the_replicas_agree(data, network):
+    cohort = Cohort(NETWORKS[network], SEEDS, lr=0.1).eval()
+    x = data.x_train[:48].reshape(3, 16, 1, 8, 8)
+    at_once, shared_at_once = cohort(x), cohort(x[:1])
+    cohort.vectorized_up_to = 0
+    torch.testing.assert_close(cohort(x), at_once)
+    torch.testing.assert_close(cohort(x[:1]), shared_at_once)
+
+
+def test_evaluate_equals_each_network_alone(data):
+    cohort = Cohort(NETWORKS["F1"], SEEDS, lr=0.1)
+    losses, accuracies = cohort.evaluate(data.x_val, data.y_val)
+    for index, network in enumerate(cohort.networks()):
+        outputs = network(data.x_val)
+        assert losses[index].item() == pytest.approx(cross_entropy(outputs, data.y_val).item())
+        hits = (outputs.argmax(1) == data.y_val).float().mean().item()
+        assert accuracies[index].item() == pytest.approx(hits)
+
+
+def test_first_weights_leave_the_random_state_alone():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    Cohort(MLP, SEEDS, lr=0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.LBFGS, torch.optim.Adafactor])
+def test_optimizer_that_couples_replicas(kind):
+    with pytest.raises(ValueError, match=rf"optimizer={kind.__name__} couples replicas.*SGD"):
+        Cohort(MLP, SEEDS, kind, lr=0.1)
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf")])
+def test_learning_rate_that_is_not_positive(lr):
+    with pytest.raises(ValueError, match=f"lr={lr} must be a positive number"):
+        Cohort(MLP, SEEDS, lr=lr)
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_that_are_not_different(seeds):
+    with pytest.raises(ValueError, match="must be one or more different whole numbers"):
+        Cohort(MLP, seeds, lr=0.1)
+
+
+def test_network_with_dropout():
+    network = partial(torch.nn.Sequential, torch.nn.Flatten(), torch.nn.Dropout(0.5))
+    with pytest.raises(ValueError, match=r"Dropout\(p=0.5.*use p=0"):
+        Cohort(network, SEEDS, lr=0.1)

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from course_lib.models import F1, MLP, LeNet
+
+
+@pytest.mark.parametrize("network", [MLP, LeNet, F1])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+def test_one_output_a_class(network, shape):
+    assert network(shape=shape, classes=7)(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+def test_lenet_on_mnist_has_lenet_5_s_layers():
+    layers = [tuple(p.shape) for p in LeNet((1, 28, 28)).parameters() if p.ndim > 1]
+    assert layers == [(6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
+
+
+def test_f1_is_the_paper_s_network():
+    network = F1()
+    widths = [m.out_features for m in network if isinstance(m, torch.nn.Linear)]
+    norms = [m for m in network if isinstance(m, torch.nn.BatchNorm1d)]
+    assert widths == [512] * 5 + [10] and len(norms) == 5
+
+
+def test_mlp_without_hidden_layers_is_linear():
+    network = MLP((3,), hidden=(), classes=2)
+    assert [tuple(p.shape) for p in network.parameters()] == [(2, 3), (2,)]
