@@ -32,10 +32,16 @@ class ClaimError(AssertionError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Whether a measurement supports its claim, and its numbers as the reader sees them."""
+    """Whether a measurement supports its claim, and its numbers as the reader sees them.
+
+    ``a & b`` holds where both hold.
+    """
 
     holds: bool
     numbers: str
+
+    def __and__(self, other: "Evidence") -> "Evidence":
+        return Evidence(self.holds and other.holds, f"{self.numbers}; {other.numbers}")
 
 
 @dataclass(frozen=True)

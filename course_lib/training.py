@@ -21,6 +21,9 @@ from course_lib.cohort import Cohort
 from course_lib.data import Batches, TensorData
 from course_lib.recorder import MEASURES, ProgressBar, Recorder
 
+# Multiplications of one forward pass; measured on 2 cores, where more threads gain a third at most.
+ONE_THREAD_BELOW = 2e7
+
 
 @dataclass(frozen=True)
 class Run:
@@ -151,7 +154,7 @@ def _train(
 ) -> Run:
     recorder = Recorder(batches, stop_at)
     bars = [ProgressBar()] if progress else []
-    with _quiet_lightning(), _interruptible():
+    with _quiet_lightning(), _interruptible(), _threads_for(cohort, batches.batch_size):
         trainer = Trainer(
             **limits,
             accelerator="cpu",
@@ -177,6 +180,18 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _threads_for(cohort: Cohort, batch_size: int) -> Iterator[None]:
+    """One thread for small work: sharing it out would cost more than it saves."""
+    threads = torch.get_num_threads()
+    weights = sum(parameter.numel() for parameter in cohort.parameters())
+    torch.set_num_threads(1 if weights * batch_size < ONE_THREAD_BELOW else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

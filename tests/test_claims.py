@@ -363,3 +363,9 @@ def test_measured_orders_claims_and_shows_whole_sentences():
     assert lines[1] == "| :--- | :--- | :--- | :--- |"
     assert long.strip().replace("|", r"\|") in lines[3]
     assert table._repr_html_ is None
+
+
+def test_both_pieces_of_evidence_must_hold():
+    yes, no = Evidence(True, "yes"), Evidence(False, "no")
+    assert [(a & b).holds for a in (yes, no) for b in (yes, no)] == [True, False, False, False]
+    assert (yes & no).numbers == "yes; no"

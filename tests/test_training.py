@@ -228,3 +228,19 @@ def test_one_progress_bar(data, capfd, monkeypatch):
     fit(MLP, data, batch_size=32, seeds=1, lr=0.1, max_epochs=2, progress=True)
     shown = capfd.readouterr().err
     assert shown.count("0/2") == 1 and "epoch/s" in shown
+
+
+class ThreadCounter(Callback):
+    def on_train_epoch_start(self, trainer, module):
+        self.threads = torch.get_num_threads()
+
+
+@pytest.mark.parametrize(("width", "threads"), [(8, 1), (4_000, 2)])
+def test_small_networks_run_on_one_thread(data, width, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    counter = ThreadCounter()
+    network = partial(MLP, hidden=(width,))
+    fit(network, data, batch_size="full", seeds=1, lr=0.1, max_epochs=1, callbacks=[counter])
+    assert (counter.threads, torch.get_num_threads()) == (threads, 2)
+    torch.set_num_threads(before)
