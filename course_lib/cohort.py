@@ -79,15 +79,19 @@ class Cohort(LightningModule):
 
     def losses(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy of each replica, shape ``(S,)``."""
-        outputs = self(x)
-        return vmap(cross_entropy)(outputs, y.expand(len(outputs), -1))
+        return _mean_cross_entropy(self(x), y)
+
+    def gradients(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+        """Gradient of each replica's loss, one tensor a parameter, each of shape ``(S, *shape)``."""
+        parameters = list(self.stacked.parameters())
+        return torch.autograd.grad(self.losses(x, y).sum(), parameters, allow_unused=True)
 
     def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
         """One update for each batch, up to the Trainer's `max_steps`."""
-        optimizer = self.optimizers()
+        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
         for x, y in batches[: self._updates_left()]:
-            optimizer.zero_grad()
-            self.losses(x, y).sum().backward()
+            for parameter, gradient in zip(parameters, self.gradients(x, y), strict=True):
+                parameter.grad = gradient
             optimizer.step()
             self.examples += y.shape[1]
 
@@ -102,7 +106,7 @@ class Cohort(LightningModule):
         outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
         labels = y.expand(len(outputs), -1)
         self.train()
-        return vmap(cross_entropy)(outputs, labels), _accuracies(outputs, labels)
+        return _mean_cross_entropy(outputs, labels), _accuracies(outputs, labels)
 
     def networks(self) -> list[nn.Module]:
         """The replicas as ordinary modules in eval mode, one a seed."""
@@ -157,6 +161,11 @@ def _set_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         parameter.data = tensors[name].detach()
     for name, buffer in network.named_buffers():
         buffer.data = tensors[name].detach()
+
+
+def _mean_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    losses = cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
+    return losses.unflatten(0, labels.shape).mean(1)
 
 
 def _accuracies(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import io
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,10 +12,10 @@ DOTS_PER_INCH = 110
 
 
 def show(figure: Figure | Axes | Grid, alt: str) -> None:
-    """Display a figure as PNG with alternative text, and close it.
+    """Display a figure as PNG with its text, and close it.
 
-    The text goes where readers without the picture meet it: into the image's ``alt`` metadata,
-    which pages made from the notebook keep, and in place of ``<Figure size ...>``.
+    The text stands below the figure, where every reader finds it: JupyterLab and GitHub drop the
+    image's ``alt`` metadata, which pages made from the notebook keep.
 
     Args:
         figure: a matplotlib figure, one of its axes, or a seaborn grid.
@@ -35,3 +35,4 @@ def show(figure: Figure | Axes | Grid, alt: str) -> None:
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+    display(Markdown(f"*{alt}*"))

@@ -6,6 +6,7 @@ A surface is a callable that takes points of shape (..., 2) and returns their lo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Integral
 
 import pandas as pd
 import torch
@@ -41,7 +42,7 @@ class DataSurface:
 
     def minibatch(self, batch_size: int, seeds: int | Sequence[int] = 8) -> "MiniBatch":
         """The same loss over the next `batch_size` samples, one order of the data for each seed."""
-        return MiniBatch(self, batch_size, range(seeds) if isinstance(seeds, int) else seeds)
+        return MiniBatch(self, batch_size, range(seeds) if isinstance(seeds, Integral) else seeds)
 
 
 class LinearNeuron(DataSurface):
@@ -109,7 +110,7 @@ class MiniBatch:
 
     def __post_init__(self):
         samples = len(self.surface)
-        if not isinstance(self.batch_size, int) or not 1 <= self.batch_size <= samples:
+        if not isinstance(self.batch_size, Integral) or not 1 <= self.batch_size <= samples:
             raise ValueError(
                 f"batch_size must be a whole number from 1 to {samples}, got {self.batch_size!r}"
             )
@@ -193,7 +194,7 @@ def _first_points(loss: Callable, start: Tensor | Sequence[float]) -> tuple[Tens
 
 
 def _check_numbers(steps: int, lr: float) -> None:
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps must be a whole number above 0, got {steps!r}")
     if not (isfinite(lr) and lr > 0):
         raise ValueError(f"lr must be a positive number, got {lr!r}")

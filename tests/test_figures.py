@@ -16,9 +16,10 @@ def displayed(monkeypatch):
 def test_show_keeps_the_alternative_text_and_closes_the_figure(displayed):
     figure, axes = plt.subplots()
     figures.show(axes, alt="An empty plot.")
-    (bundle, options), *_ = displayed
+    (bundle, options), (caption, _) = displayed
     assert bundle["image/png"].startswith(b"\x89PNG") and bundle["text/plain"] == "An empty plot."
     assert options["metadata"] == {"image/png": {"alt": "An empty plot."}}
+    assert caption.data == "*An empty plot.*"
     assert not plt.fignum_exists(figure.number)
 
 

@@ -1,0 +1,58 @@
+# The course's commands. Each works as the first one in a fresh clone.
+
+PYTHON ?= python3
+LESSONS ?= $(sort $(wildcard notebooks/[0-9]*.ipynb))
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.installed
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+lessons notebooks: export TQDM_DISABLE := 1
+
+.PHONY: help lab test lessons notebooks claims stamp
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+lab: $(READY) ## open JupyterLab on lesson 1 (LAB_FLAGS="--no-browser" and the like are passed on)
+	@echo "Opening JupyterLab on lesson 1 (Ctrl-C twice ends it) ..."
+	@$(VENV)/bin/jupyter lab notebooks/01_epoch_batch_iteration.ipynb $(LAB_FLAGS)
+
+test: $(READY) ## lint, test course_lib and validate every lesson, as CI does
+	@echo "Checking the style of the code (ruff) ..."
+	@$(RUN) -m ruff check --quiet
+	@$(RUN) -m ruff format --quiet --check
+	@echo "Testing course_lib and the project (pytest) ..."
+	@$(RUN) -m pytest --quiet
+	@echo "Validating the lessons (nbval) ..."
+	@TQDM_DISABLE=1 $(RUN) -m pytest --quiet --nbval-lax --nbval-current-env $(LESSONS)
+
+lessons: $(READY) ## execute the lessons, write notebooks and HTML pages to build/, print a table
+	@$(RUN) tools/lessons.py $(LESSONS)
+
+notebooks: $(READY) ## execute the lessons in place, as they are committed (LESSONS=... for some)
+	@$(RUN) tools/lessons.py --write $(LESSONS)
+
+claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
+	@$(RUN) tools/claims.py
+
+stamp: $(READY) ## write the repository's address (REPOSITORY=..., default: remote origin) everywhere
+	@$(RUN) tools/stamp.py $(REPOSITORY)
+
+# Without the marker the last attempt did not finish, so the environment is made afresh.
+$(READY): pyproject.toml constraints.txt
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python ""; do \
+	    "$$python" -c '$(SUITABLE)' 2>/dev/null && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "The course needs Python 3.11 or newer with the modules venv and ensurepip"; \
+	    echo "(on Debian and Ubuntu: the package python3-venv). None was found on the PATH."; \
+	    echo "Name one that lies elsewhere: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; \
+	    exit 1; \
+	fi; \
+	test -f $@ || { echo "Making $(VENV) with $$python ..."; "$$python" -m venv --clear $(VENV); }
+	@rm -f $@
+	@echo "Installing the course into $(VENV) (minutes the first time, seconds later) ..."
+	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[lab,test]"
+	@touch $@

@@ -1,0 +1,217 @@
+"""What every lesson must have: one function a rule, which yields what a notebook lacks.
+
+A rule takes the notebook and its file name. RULES holds them all.
+"""
+
+import ast
+import copy
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from nbformat import NotebookNode
+
+import lessons
+import stamp
+from claims import claims_of
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+NAMES = sorted(path.name for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
+CLAIMS = {"01": 7, "02": 9, "03": 9, "04": 7, "05": 8, "06": 8, "07": 7, "08": 7}
+CHECKED_TAG = "nbval-check-output"  # nbval overlooks a tag in capitals
+MAX_LINES, MAX_MEDIAN, MAX_IMPORTS, MIN_EXERCISES, MIN_EXPERIMENTS = 20, 8, 5, 4, 3
+HOMES = re.compile(r"/(?:home|root|tmp)/|[/\\]Users[/\\]")
+EXPLORER = re.compile(r"\binteract\w*\(|@interact")
+
+Rule = Callable[[NotebookNode, str], Iterator[str]]
+RULES: list[Rule] = []
+
+
+def rule(function: Rule) -> Rule:
+    """Add a function to RULES."""
+    RULES.append(function)
+    return function
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook: NotebookNode) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def images(cell: NotebookNode) -> list[NotebookNode]:
+    return [output for output in cell.outputs if "image/png" in output.get("data", {})]
+
+
+@rule
+def first_cell_tells_what_comes(notebook, name):
+    text = notebook.cells[0].source
+    needed = {
+        "a title": r"\A# ",
+        "the question": r"\?",
+        "what the learner will be able to do": r"After this lesson you can",
+        "the prerequisites": r"Prerequisites",
+        "the expected minutes": r"\d+ minutes?",
+    }
+    for what, looks_like in needed.items():
+        if not re.search(looks_like, text):
+            yield f"first cell lacks {what}"
+
+
+@rule
+def badge_opens_this_lesson(notebook, name):
+    badges = [found[0] for found in stamp.LINK.finditer(notebook.cells[0].source)]
+    wanted = stamp.badge(stamp.address(ROOT), name)
+    if badges != [wanted] * bool(wanted):
+        yield f"first cell has the badges {badges}, not {wanted!r}: make stamp"
+
+
+@rule
+def second_cell_sets_up(notebook, name):
+    if notebook.cells[1].source != stamp.setup_cell(stamp.address(ROOT)):
+        yield "second cell is not the set-up cell: make stamp"
+
+
+@rule
+def cells_were_executed_in_order(notebook, name):
+    counts = [cell.execution_count for cell in code(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"execution counts are {counts}: make notebooks"
+
+
+@rule
+def no_cell_fails(notebook, name):
+    for cell in code(notebook):
+        if any(output.output_type == "error" for output in cell.outputs):
+            yield f"a cell ends with an error: {cell.source}"
+
+
+@rule
+def outputs_say_nothing_of_the_run(notebook, name):
+    """No timings, widget states, random ids, warnings or places on a machine."""
+    clean = copy.deepcopy(notebook)
+    lessons.normalise(clean)
+    if clean != notebook:
+        yield "not in the form that is committed: make notebooks"
+    yield from lessons.traces(notebook)
+    for cell in code(notebook):
+        if place := HOMES.search("".join(map(lessons.text_of, cell.outputs))):
+            yield f"an output has the path {place[0]} of some machine: {cell.source}"
+
+
+@rule
+def cells_are_short(notebook, name):
+    lines = [len(cell.source.splitlines()) for cell in code(notebook)]
+    if max(lines) > MAX_LINES:
+        yield f"the longest code cell has {max(lines)} lines, more than {MAX_LINES}"
+    if median(lines) > MAX_MEDIAN:
+        yield f"the median code cell has {median(lines)} lines, more than {MAX_MEDIAN}"
+
+
+@rule
+def figures_have_alternative_text(notebook, name):
+    for cell in code(notebook):
+        for output in images(cell):
+            if not output.metadata.get("image/png", {}).get("alt"):
+                yield f"a figure has no alternative text: {cell.source}"
+
+
+@rule
+def all_claims_are_measured(notebook, name):
+    claims = list(claims_of(notebook))
+    lesson = name[:2]
+    wanted = [f"{int(lesson)}.{claim}" for claim in range(1, CLAIMS[lesson] + 1)]
+    if (shown := sorted(claim["number"] for claim in claims)) != wanted:
+        yield f"the claims shown are {shown}, those of the syllabus {wanted}"
+    yield from (f"claim {claim['number']} does not hold" for claim in claims if not claim["holds"])
+
+
+@rule
+def claims_are_summed_up_at_the_end(notebook, name):
+    calls = [number for number, cell in enumerate(code(notebook)) if "measured()" in cell.source]
+    claims = [number for number, cell in enumerate(code(notebook)) if "claim(" in cell.source]
+    if not calls or calls[-1] < claims[-1]:
+        yield "no cell calls measured() after the last claim"
+
+
+@rule
+def learner_guesses_before_each_experiment(notebook, name):
+    steps = re.findall(r"^\*\*(Guess|Seen)\.\*\*", prose(notebook), re.MULTILINE)
+    if steps != ["Guess", "Seen"] * (len(steps) // 2) or len(steps) < 2 * MIN_EXPERIMENTS:
+        yield f"not {MIN_EXPERIMENTS} or more pairs of **Guess.** and **Seen.**: {steps}"
+
+
+@rule
+def exercises_are_checked(notebook, name):
+    source = "\n".join(cell.source for cell in code(notebook))
+    asked = set(re.findall(rf"lesson_{name[:2]}\.(q\d+)\.check\(", source))
+    if len(asked) < MIN_EXERCISES:
+        yield f"{len(asked)} exercises are checked, fewer than {MIN_EXERCISES}"
+
+
+@rule
+def explorers_stand_beside_a_figure(notebook, name):
+    cells = code(notebook)
+    explorers = [number for number, cell in enumerate(cells) if EXPLORER.search(cell.source)]
+    if not explorers:
+        yield "there is no explorer (ipywidgets.interact)"
+    for number in explorers:
+        if not any(images(cell) for cell in cells[number - 1 : number + 2]):
+            yield f"no figure in the cells beside an explorer: {cells[number].source}"
+
+
+@rule
+def terms_stand_in_three_languages(notebook, name):
+    if not re.search(r"^\|.*English.*\|.*Simplified.*\|.*Traditional.*\|", prose(notebook), re.M):
+        yield "no table of terms: English, Simplified Chinese, Traditional Chinese"
+    if len(re.findall(r"^\|.*\|.*[\u4e00-\u9fff].*\|.*[\u4e00-\u9fff]", prose(notebook), re.M)) < 3:
+        yield "fewer than three terms in Chinese"
+    if "](glossary.md" not in prose(notebook):
+        yield "the terms are not linked to glossary.md"
+
+
+@rule
+def references_are_linked(notebook, name):
+    _, _, references = prose(notebook).partition("# References")
+    if not re.search(r"\]\(https?://", references):
+        yield "no heading References with links below it"
+
+
+@rule
+def links_lead_to_files(notebook, name):
+    for target in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", prose(notebook)):
+        if not (NOTEBOOKS / target).exists():
+            yield f"a link leads to {target}, which is not there"
+
+
+@rule
+def neighbours_are_linked(notebook, name):
+    place = NAMES.index(name)
+    for neighbour in {*NAMES[max(place - 1, 0) : place], *NAMES[place + 1 : place + 2]}:
+        if f"]({neighbour})" not in notebook.cells[-1].source:
+            yield f"the last cell does not link {neighbour}"
+
+
+@rule
+def few_names_are_imported(notebook, name):
+    nodes = [node for cell in code(notebook) for node in ast.walk(ast.parse(cell.source))]
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names = {a.name for node in imports if node.module == "course_lib" for a in node.names}
+    if len(names) > MAX_IMPORTS:
+        yield f"imports {len(names)} names from course_lib, more than {MAX_IMPORTS}"
+
+
+@rule
+def every_cell_is_validated(notebook, name):
+    marks = [(cell, set(cell.metadata.get("tags", []))) for cell in code(notebook)]
+    for cell, tags in marks:
+        if tags - {CHECKED_TAG} or re.search(r"NBVAL_(?!CHECK_OUTPUT)", cell.source):
+            yield f"the only mark for nbval is the tag {CHECKED_TAG!r}: {tags} {cell.source}"
+    if not any(
+        CHECKED_TAG in tags or "# NBVAL_CHECK_OUTPUT" in cell.source for cell, tags in marks
+    ):
+        yield f"no cell has the tag {CHECKED_TAG!r}"

@@ -1,0 +1,74 @@
+"""tools/lessons.py: lessons are executed headless, and what fails is named."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+import lessons
+
+CLAIM = '{"text/plain": "Claim", "application/vnd.course.claim+json": {"number": "1.1"}}'
+GOOD = f"from IPython.display import display\ndisplay({CLAIM}, raw=True)"
+FIGURE = """\
+from IPython.display import display
+display({"image/png": b"A"}, metadata={"image/png": {"alt": "A line that falls"}}, raw=True)"""
+WIDGET = "import ipywidgets\nipywidgets.interact(lambda x: x, x=(0, 2))"
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    """A function that writes a notebook with these code cells; build/ lies beside it."""
+    monkeypatch.setattr(lessons, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(lessons, "CELL_SECONDS", 60)
+
+    def write(name, *sources):
+        cells = [new_code_cell(source) for source in sources]
+        nbformat.write(new_notebook(cells=cells), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_a_lesson_that_fails_is_named_and_stops_no_other(notebook, tmp_path, capsys):
+    bad, good = notebook("1_bad.ipynb", "1", "1 / 0"), notebook("2_good.ipynb", GOOD, "6 * 7")
+    assert lessons.main([bad, good], write=False) == 1
+    table, failed = capsys.readouterr()
+    assert table.startswith("Executing lesson 1 of 2: 1_bad ...\nExecuting lesson 2 of 2: 2_good")
+    rows = [line.split() for line in table.splitlines()[-2:]]
+    assert [(name, claims) for name, minutes, claims in rows] == [("1_bad", "0"), ("2_good", "1")]
+    assert failed == "FAILED: 1_bad, cell 2: ZeroDivisionError: division by zero\n"
+    assert nbformat.read(tmp_path / "build/2_good.ipynb", 4).cells[1].outputs
+    assert "42" in (tmp_path / "build/2_good.html").read_text()
+
+
+def test_the_page_keeps_the_alternative_text_of_a_figure(notebook, tmp_path):
+    assert lessons.main([notebook("1.ipynb", FIGURE)], write=False) == 0
+    assert 'alt="A line that falls"' in (tmp_path / "build/1.html").read_text()
+
+
+def test_a_kernel_that_dies_is_named(notebook, capsys):
+    assert lessons.main([notebook("1.ipynb", "import os", "os._exit(1)")], write=False) == 1
+    assert "FAILED: 1, cell 2: " in capsys.readouterr().err
+
+
+def test_writing_in_place_twice_gives_the_same_file(notebook):
+    path = notebook("1.ipynb", "6 * 7", WIDGET, "6 * 7")
+    assert lessons.main([path], write=True) == 0
+    first = path.read_text()
+    assert lessons.main([path], write=True) == 0
+    assert path.read_text() == first
+    assert '"42"' in first and "widget" not in first.replace("ipywidgets", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("from pathlib import Path\nPath.home()", "cell 1 shows the path"),
+        ("import warnings\nwarnings.warn('Oh')", "cell 1 writes to stderr: "),
+    ],
+)
+def test_what_must_not_be_committed_is_not_written(notebook, capsys, source, reason):
+    path = notebook("1.ipynb", source)
+    before = path.read_text()
+    assert lessons.main([path], write=True) == 1
+    assert f"FAILED: 1, {reason}" in capsys.readouterr().err
+    assert path.read_text() == before

@@ -1,0 +1,179 @@
+"""Every lesson follows the rules, and each rule finds a lesson that does not."""
+
+import copy
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import claims
+import lesson_rules
+import lessons
+import stamp
+from lesson_rules import NAMES, NOTEBOOKS, ROOT, RULES
+
+NAME = "01_epoch_batch_iteration.ipynb"
+EXERCISES = "\n".join(f"lesson_01.q{number}.check(____)" for number in range(1, 5))
+EXPERIMENT = "**Guess.** More or less?\n\n**Seen.** More."
+TERMS = """\
+| English | Simplified Chinese | Traditional Chinese |
+|---|---|---|
+| epoch | 轮次 | 週期 |
+| batch | 批次 | 批次 |
+| step | 步 | 步 |
+
+All terms: [glossary](glossary.md)."""
+
+
+def by_name(function):
+    return function.__name__
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rule", RULES, ids=by_name)
+def test_lesson_follows_the_rule(rule, name):
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    assert not list(rule(notebook, name))
+
+
+def test_the_page_of_claims_is_the_lessons():
+    assert (NOTEBOOKS / "CLAIMS.md").read_text() == claims.table(NOTEBOOKS)
+
+
+def figure(alt="A curve that falls."):
+    """An image output; the test is about its metadata, so its content may be anything."""
+    return new_output("display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": alt}})
+
+
+def measured(number, holds=True):
+    """The output of claim()."""
+    claim = {"number": number, "sentence": "More is less", "numbers": "2 | 1", "holds": holds}
+    return new_output("display_data", {claims.CLAIM: claim | {"common_belief": False}})
+
+
+def first_cell():
+    title = "# Lesson 1\n\n"
+    badge = stamp.badge(stamp.address(ROOT), NAME)
+    text = "How many?\n\nAfter this lesson you can count. Prerequisites: none. 20 minutes."
+    return title + badge + "\n\n" * bool(badge) + text
+
+
+@pytest.fixture
+def lesson():
+    """A small lesson that follows all rules."""
+    cells = [
+        new_markdown_cell(first_cell()),
+        new_code_cell(stamp.setup_cell(stamp.address(ROOT))),
+        new_code_cell("from course_lib import fit, sweep, claim, figures"),
+        new_markdown_cell("\n\n".join([EXPERIMENT] * 3)),
+        new_code_cell("interact(draw, lr=(0, 1))"),
+        new_code_cell("draw(lr=0.1)", outputs=[figure()]),
+        new_code_cell("claim(...)", outputs=[measured(f"1.{n}") for n in range(1, 8)]),
+        new_code_cell("2 + 2", metadata={"tags": ["nbval-check-output"]}),
+        new_code_cell(EXERCISES),
+        new_code_cell("measured()"),
+        new_markdown_cell(TERMS),
+        new_markdown_cell("## References\n\n[A paper](https://arxiv.org/abs/1609.04836)"),
+        new_markdown_cell("\n".join(f"[{name}]({name})" for name in NAMES[:2])),
+    ]
+    for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+    notebook = new_notebook(cells=cells)
+    lessons.normalise(notebook)
+    return notebook
+
+
+@pytest.mark.parametrize("rule", RULES, ids=by_name)
+def test_the_good_lesson_follows_the_rule(rule, lesson):
+    assert not list(rule(lesson, NAME))
+
+
+def say(number, text):
+    """A change: a cell's source is another one."""
+    return lambda cells: cells[number].update(source=text)
+
+
+def show(number, *outputs):
+    """A change: a cell's outputs are others."""
+    return lambda cells: cells[number].update(outputs=list(outputs))
+
+
+def mark(number, **metadata):
+    """A change: a cell's metadata are others."""
+    return lambda cells: cells[number].update(metadata=nbformat.from_dict(metadata))
+
+
+def widget():
+    return new_output("display_data", {lessons.WIDGET: {"model_id": "1"}})
+
+
+BROKEN = [
+    ("first_cell_tells_what_comes", say(0, first_cell().replace("# Lesson 1", "Lesson 1"))),
+    ("first_cell_tells_what_comes", say(0, first_cell().replace("How many?", "Many."))),
+    ("first_cell_tells_what_comes", say(0, first_cell().replace("you can count", ""))),
+    ("first_cell_tells_what_comes", say(0, first_cell().replace("Prerequisites", ""))),
+    ("first_cell_tells_what_comes", say(0, first_cell().replace("20 minutes", ""))),
+    ("badge_opens_this_lesson", say(0, stamp.badge("https://github.com/ada/other", NAME))),
+    ("second_cell_sets_up", say(1, "import torch")),
+    ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=7)),
+    ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=None)),
+    ("no_cell_fails", show(7, new_output("error", ename="E", evalue="", traceback=[]))),
+    ("outputs_say_nothing_of_the_run", show(7, new_output("stream", text="/tmp/x.npz"))),
+    ("outputs_say_nothing_of_the_run", show(7, new_output("stream", text=f"in {ROOT}"))),
+    ("outputs_say_nothing_of_the_run", show(7, new_output("stream", name="stderr", text="Oh"))),
+    ("outputs_say_nothing_of_the_run", show(7, widget())),
+    ("outputs_say_nothing_of_the_run", mark(7, execution={"iopub.status.idle": "2026"})),
+    ("outputs_say_nothing_of_the_run", lambda cells: cells[7].update(id="random")),
+    ("cells_are_short", say(7, "\n" * 20 + "2")),
+    ("cells_are_short", lambda cells: [cell.update(source="1\n" * 9) for cell in cells]),
+    ("figures_have_alternative_text", show(5, figure(alt=""))),
+    ("figures_have_alternative_text", show(5, new_output("display_data", {"image/png": "AA"}))),
+    ("all_claims_are_measured", show(6, *[measured(f"1.{n}") for n in range(1, 7)])),
+    ("all_claims_are_measured", show(7, measured("1.7"))),
+    ("all_claims_are_measured", show(6, *[measured(f"1.{n}", n < 7) for n in range(1, 8)])),
+    ("claims_are_summed_up_at_the_end", say(9, "")),
+    ("claims_are_summed_up_at_the_end", lambda cells: cells.insert(2, cells.pop(9))),
+    ("learner_guesses_before_each_experiment", say(3, "\n\n".join([EXPERIMENT] * 2))),
+    ("learner_guesses_before_each_experiment", say(3, "**Seen.** A\n\n**Guess.** B\n\n" * 3)),
+    ("learner_guesses_before_each_experiment", say(3, "**Guess.** A\n\n" * 3 + "**Seen.** B" * 3)),
+    ("exercises_are_checked", say(8, EXERCISES.replace("q4", "q3"))),
+    ("exercises_are_checked", say(8, EXERCISES.replace("lesson_01", "lesson_02"))),
+    ("explorers_stand_beside_a_figure", say(4, "draw()")),
+    ("explorers_stand_beside_a_figure", show(5)),
+    ("terms_stand_in_three_languages", say(10, TERMS.replace("Traditional", ""))),
+    ("terms_stand_in_three_languages", say(10, TERMS.replace("批次", "batch"))),
+    ("terms_stand_in_three_languages", say(10, TERMS.replace("(glossary.md)", ""))),
+    ("references_are_linked", say(11, "## References\n\nA paper")),
+    ("references_are_linked", say(11, "[A paper](https://arxiv.org/abs/1609.04836)")),
+    ("links_lead_to_files", say(12, "[Next](09_no_such_lesson.ipynb)")),
+    ("links_lead_to_files", say(10, "[Epoch](no_such_glossary.md#epoch)")),
+    ("few_names_are_imported", say(2, "from course_lib import a, b, c, d, e, f")),
+    ("every_cell_is_validated", mark(7, tags=["nbval-skip"])),
+    ("every_cell_is_validated", mark(7, tags=["NBVAL_CHECK_OUTPUT"])),
+    ("every_cell_is_validated", mark(7)),
+    ("every_cell_is_validated", say(5, "# NBVAL_SKIP\nfit()")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change"), BROKEN, ids=[name for name, _ in BROKEN])
+def test_the_rule_finds_a_broken_lesson(name, change, lesson):
+    broken = copy.deepcopy(lesson)
+    change(broken.cells)
+    assert list(getattr(lesson_rules, name)(broken, NAME))
+
+
+def test_neighbours_must_be_linked(lesson, monkeypatch):
+    monkeypatch.setattr(lesson_rules, "NAMES", ["00_before.ipynb", NAME, "02_after.ipynb"])
+    assert len(list(lesson_rules.neighbours_are_linked(lesson, NAME))) == 2
+
+
+def test_every_rule_was_shown_to_fail():
+    shown = {name for name, _ in BROKEN} | {"neighbours_are_linked"}
+    assert shown == {rule.__name__ for rule in RULES}
+
+
+def test_the_page_of_claims_has_a_row_for_each(lesson, tmp_path):
+    nbformat.write(lesson, tmp_path / NAME)
+    rows = claims.table(tmp_path).removeprefix(claims.HEAD).splitlines()
+    assert len(rows) == 7
+    assert rows[0] == rf"| [1.1]({NAME}) | More is less | 2 \| 1 | no, against the common belief |"

@@ -1,0 +1,183 @@
+"""The repository's address: read from a remote, written everywhere, used by the set-up cell."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import stamp
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+GITHUB = "https://github.com/ada/course"
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@github.com:ada/course.git", GITHUB),
+        ("ssh://git@github.com/ada/course.git", GITHUB),
+        ("ssh://git@github.com:22/ada/course", GITHUB),
+        ("https://github.com/ada/course.git", GITHUB),
+        ("https://github.com/ada/course/", GITHUB),
+        ("https://ada:secret@github.com/ada/course.git", GITHUB),
+        ("git@gitlab.com:group/part/course.git", "https://gitlab.com/group/part/course"),
+        ("http://localhost:3000/ada/course.git", "http://localhost:3000/ada/course"),
+        ("file:///srv/course.git", "file://localhost/srv/course.git"),
+        ("file://localhost/srv/course", "file://localhost/srv/course"),
+        (str(ROOT), ROOT.as_uri().replace("file:///", "file://localhost/")),
+    ],
+)
+def test_remotes_become_addresses(remote, address):
+    assert stamp.normalised(remote) == address
+
+
+@pytest.mark.parametrize("remote", ["", "course", "github.com/ada/course", "/no/such/folder"])
+def test_what_is_no_address_is_refused(remote):
+    with pytest.raises(ValueError, match="REPOSITORY"):
+        stamp.normalised(remote)
+
+
+def test_a_folder_without_origin_is_refused(tmp_path):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    with pytest.raises(ValueError, match="REPOSITORY=<address>"):
+        stamp.origin(tmp_path)
+
+
+def test_the_address_is_the_same_everywhere():
+    repository = stamp.address(ROOT)
+    readme = (ROOT / "README.md").read_text()
+    assert stamp.relinked(readme, repository) == readme
+    for path in LESSONS:
+        cells = nbformat.read(path, as_version=4).cells
+        badges = [found[0] for found in stamp.LINK.finditer(cells[0].source)]
+        assert badges == list(filter(None, [stamp.badge(repository, path.name)]))
+        assert cells[1].source == stamp.setup_cell(repository)
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A small course: pyproject.toml, a README that links one lesson, the lesson."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    text = f"Clone {stamp.address(ROOT)}.\n\n| One | [open](notebooks/01_one.ipynb) |\n"
+    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "notebooks").mkdir()
+    first = nbformat.v4.new_markdown_cell("# One\n\nWhat is one?")
+    notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell("1 + 1")])
+    nbformat.write(notebook, tmp_path / "notebooks/01_one.ipynb")
+    return tmp_path
+
+
+def content(course):
+    """README and cells of the small course."""
+    notebook = nbformat.read(course / "notebooks/01_one.ipynb", as_version=4)
+    return (course / "README.md").read_text(), [cell.source for cell in notebook.cells]
+
+
+def test_a_github_address_reaches_every_place(course):
+    stamp.stamp(course, GITHUB)
+    readme, cells = content(course)
+    badge = stamp.badge(GITHUB, "01_one.ipynb")
+    assert "colab.research.google.com/github/ada/course/blob/main/notebooks/01_one.ipynb" in badge
+    assert stamp.address(course) == GITHUB
+    assert readme == f"Clone {GITHUB}.\n\n| One | {badge} |\n"
+    assert cells[0] == f"# One\n\n{badge}\n\nWhat is one?"
+    assert f'repository = "{GITHUB}"' in cells[1]
+    assert cells[2] == "1 + 1"
+
+
+def test_stamping_again_changes_nothing(course):
+    stamp.stamp(course, GITHUB)
+    before = content(course)
+    stamp.stamp(course, GITHUB)
+    assert content(course) == before
+
+
+@pytest.mark.parametrize("other", ["https://gitlab.com/ada/course", stamp.PLACEHOLDER])
+def test_badges_go_where_colab_cannot_follow(course, other):
+    stamp.stamp(course, GITHUB)
+    stamp.stamp(course, other)
+    readme, cells = content(course)
+    assert readme == f"Clone {other}.\n\n| One | [open](notebooks/01_one.ipynb) |\n"
+    assert cells == ["# One\n\nWhat is one?", stamp.setup_cell(other), "1 + 1"]
+
+
+def run_cell(repository, folder, python=sys.executable, **environment):
+    """Run the set-up cell in an empty folder, as a notebook that lies there alone would."""
+    folder.mkdir()
+    return subprocess.run(
+        [python, "-c", stamp.setup_cell(repository)],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """A folder with a stub of the module that tells Colab from other places."""
+    (tmp_path / "stub/google/colab").mkdir(parents=True)
+    (tmp_path / "stub/google/colab/__init__.py").touch()
+    return tmp_path / "stub"
+
+
+@pytest.fixture
+def bare_python(tmp_path):
+    """A Python with all the packages of this one except course_lib, as Colab's is."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    (Path(packages) / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """The address of a local git repository with the library in it, stamped."""
+    folder = tmp_path / "repository"
+    shutil.copytree(ROOT / "course_lib", folder / "course_lib")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    stamp.stamp(folder, stamp.normalised(str(folder)))
+    author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+    for command in (["init", "--quiet"], ["add", "."], [*author, "commit", "-qm", "course"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return stamp.address(folder)
+
+
+def test_locally_the_cell_does_nothing(tmp_path):
+    done = run_cell(GITHUB, tmp_path / "empty")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_unstamped_on_colab_the_cell_says_what_to_do(tmp_path, colab, bare_python):
+    done = run_cell(stamp.PLACEHOLDER, tmp_path / "empty", bare_python, PYTHONPATH=str(colab))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: Set `repository` above")
+
+
+def test_a_wrong_address_on_colab_is_named(tmp_path, colab, bare_python):
+    wrong = (tmp_path / "nowhere").as_uri()
+    done = run_cell(wrong, tmp_path / "empty", bare_python, PYTHONPATH=str(colab))
+    assert done.returncode == 1
+    assert f"course_lib was not installed from {wrong}" in done.stderr
+
+
+def test_stamped_on_colab_the_cell_installs_the_library(tmp_path, colab, bare_python, repository):
+    # Everything needed is there, setuptools too, so that the test does without the network.
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": str(colab)}
+    done = run_cell(repository, tmp_path / "empty", bare_python, **offline)
+    assert done.returncode == 0, done.stderr
+    kept = f"torch=={version('torch')}, numpy=={version('numpy')}"
+    assert done.stdout == f"Installed course_lib from {stamp.clonable(repository)}; kept {kept}.\n"
+    ask = [bare_python, "-c", "import course_lib.models; print(course_lib.__file__)"]
+    place = subprocess.run(ask, cwd=tmp_path / "empty", capture_output=True, text=True).stdout
+    assert place.startswith(str(tmp_path / "venv"))

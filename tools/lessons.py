@@ -1,0 +1,158 @@
+"""Execute lessons headless and print a table: lesson, minutes, claims measured.
+
+The executed notebooks and their HTML pages go to build/. With --write the notebooks are executed
+in place instead, in the form in which they are committed: no trace of the run but its results.
+A lesson that fails does not stop the others; it is named at the end, with its cell.
+"""
+
+import argparse
+import hashlib
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+from jinja2 import DictLoader
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+
+from claims import claims_of
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+CELL_SECONDS = 600
+# Jupyter's own page template leaves out the alternative text of images.
+PAGE = """\
+{% extends "lab/index.html.j2" %}
+{% block data_png scoped %}
+<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
+<img alt="{{ output | get_metadata("alt", "image/png") | escape_html }}"
+     src="data:image/png;base64,{{ output.data["image/png"] | escape_html }}">
+</div>
+{% endblock %}
+"""
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "name": "python",
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "pygments_lexer": "ipython3",
+    },
+}
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
+    """Execute all cells in `folder`; return what went wrong and in which cell, "" if nothing."""
+    position = 0
+
+    def remember(cell, cell_index):
+        nonlocal position
+        position = cell_index
+
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=remember,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return f"cell {position + 1}: {error.ename}: {error.evalue}"
+    except (CellTimeoutError, DeadKernelError) as error:
+        return f"cell {position + 1}: {error}"
+    return ""
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Take out what differs from run to run: timings, widgets, the Python at hand, random ids."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    seen = Counter()
+    for cell in notebook.cells:
+        seen[cell.source] += 1
+        text = f"{cell.source}{seen[cell.source]}"
+        cell.id = hashlib.sha256(text.encode()).hexdigest()[:8]
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not passing(output)]
+
+
+def passing(output: nbformat.NotebookNode) -> bool:
+    """Tell whether an output means nothing without the kernel that made it."""
+    return WIDGET in output.get("data", {}) or output.get("text") == ""
+
+
+def traces(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return what a committed notebook must not contain: paths of this machine, warnings."""
+    homes = [str(path) for path in (ROOT, Path.home()) if len(path.parts) > 1]
+    found = []
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", ()):
+            text = text_of(output)
+            found += [f"cell {number} shows the path {home}" for home in homes if home in text]
+            if output.get("name") == "stderr":
+                found.append(f"cell {number} writes to stderr: {text}")
+    return found
+
+
+def text_of(output: nbformat.NotebookNode) -> str:
+    """Return all that an output says in characters; images are left out."""
+    data = output.get("data", {})
+    return output.get("text", "") + "".join(str(data[kind]) for kind in data if "image" not in kind)
+
+
+def write_page(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write the executed notebook and its HTML page to build/."""
+    BUILD.mkdir(exist_ok=True)
+    nbformat.write(notebook, BUILD / path.name)
+    exporter = HTMLExporter(
+        template_file="lesson.html.j2", extra_loaders=[DictLoader({"lesson.html.j2": PAGE})]
+    )
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    (BUILD / path.with_suffix(".html").name).write_text(page)
+
+
+def write_in_place(notebook: nbformat.NotebookNode, path: Path) -> str:
+    """Write the notebook as it is committed; return what keeps it from being written, or ""."""
+    normalise(notebook)
+    found = traces(notebook)
+    if not found:
+        nbformat.write(notebook, path)
+    return "; ".join(found)
+
+
+def main(paths: list[Path], write: bool) -> int:
+    """Execute the notebooks one after the other; return the number that failed."""
+    rows, failures = [], []
+    for count, path in enumerate(paths, 1):
+        print(f"Executing lesson {count} of {len(paths)}: {path.stem} ...", flush=True)
+        notebook = nbformat.read(path, as_version=4)
+        start = time.perf_counter()
+        failure = execute(notebook, path.parent)
+        minutes = (time.perf_counter() - start) / 60
+        if not write:
+            write_page(notebook, path)
+        elif not failure:
+            failure = write_in_place(notebook, path)
+        rows.append(f"{path.stem:<40}{minutes:>8.1f}{len(list(claims_of(notebook))):>17}")
+        failures += [f"{path.stem}, {failure}"] if failure else []
+    print(f"\n{'lesson':<40}{'minutes':>8}{'claims measured':>17}", *rows, sep="\n")
+    for failure in failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    return len(failures)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="execute the notebooks in place")
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    given = parser.parse_args()
+    sys.exit(1 if main(given.notebooks, given.write) else 0)
