@@ -45,6 +45,16 @@ METADATA = {
 }
 
 
+class Client(NotebookClient):
+    """A client without sliders: what an explorer shows first becomes an ordinary output.
+
+    nbclient's own stand-in for widgets now and then waits for an answer that never comes.
+    """
+
+    def handle_comm_msg(self, outs, msg, cell_index):
+        """Leave out messages to widgets."""
+
+
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
     """Execute all cells in `folder`; return what went wrong and in which cell, "" if nothing."""
     position = 0
@@ -53,7 +63,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
         nonlocal position
         position = cell_index
 
-    client = NotebookClient(
+    client = Client(
         notebook,
         kernel_name="python3",
         timeout=CELL_SECONDS,
