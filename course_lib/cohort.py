@@ -82,7 +82,7 @@ class Cohort(LightningModule):
         return _mean_cross_entropy(self(x), y)
 
     def gradients(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Gradient of each replica's loss, one tensor a parameter, each of shape ``(S, *shape)``."""
+        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
         parameters = list(self.stacked.parameters())
         return torch.autograd.grad(self.losses(x, y).sum(), parameters, allow_unused=True)
 
