@@ -2,19 +2,25 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.functional import cross_entropy
-from torchmetrics.functional.classification import multiclass_accuracy
+
+from course_lib.compiling import compiled
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
 # (measured on CPUs; stacked convolutions become grouped ones, which pay off for less).
 VECTORIZED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
+COMPILING_PAYS = (
+    15.0  # seconds of a run that are left; compiling takes 2 to 15 and gains 2 to 5 fold
+)
 EVALUATION_ELEMENTS = 2**24  # input numbers of one forward pass of an evaluation
+
+State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers by name
 
 
 class Cohort(LightningModule):
@@ -55,6 +61,7 @@ class Cohort(LightningModule):
         _check_elementwise(optimizer, self.options)
         self.stacked = _stacked([seeded(network, seed) for seed in self.seeds])
         self.examples = 0
+        self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
 
@@ -62,38 +69,31 @@ class Cohort(LightningModule):
         return self.optimizer(self.stacked.parameters(), **self.options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs of all replicas: ``(S, B, *shape)`` to ``(S, B, classes)``.
+        """Outputs of all replicas, without gradient: ``(S, B, *shape)`` to ``(S, B, classes)``.
 
-        Samples of shape ``(1, B, *shape)`` are shared by all replicas. Small batches go through
-        all replicas at once, since issuing the operations is what costs; large ones go through
-        one replica after another, since there arithmetic is what costs.
+        Samples of shape ``(1, B, *shape)`` are shared by all replicas.
         """
-        shared = len(x) == 1 < len(self.seeds)
-        state = dict(self.stacked.named_parameters()), dict(self.stacked.named_buffers())
-        if len(self.seeds) > 1 and x[0].numel() <= self.vectorized_up_to:
-            in_dims = (0, None if shared else 0)
-            return vmap(self._one, in_dims)(state, x[0] if shared else x)
-        states = _unstacked(state, len(self.seeds))
-        samples = x.expand(len(self.seeds), *x.shape[1:])
-        return torch.stack([self._one(*each) for each in zip(states, samples, strict=True)])
-
-    def losses(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean cross-entropy of each replica, shape ``(S,)``."""
-        return _mean_cross_entropy(self(x), y)
-
-    def gradients(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
-        parameters = list(self.stacked.parameters())
-        return torch.autograd.grad(self.losses(x, y).sum(), parameters, allow_unused=True)
+        return self._outputs(self._state(), x)
 
     def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
         """One update for each batch, up to the Trainer's `max_steps`."""
-        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
-        for x, y in batches[: self._updates_left()]:
-            for parameter, gradient in zip(parameters, self.gradients(x, y), strict=True):
+        started = time.perf_counter()
+        batches = batches[: self._updates_left()]
+        optimizer, state = self.optimizers(), self._state()
+        parameters = list(self.stacked.parameters())
+        for x, y in batches:
+            gradients = self.gradients(state, x, y)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
             self.examples += y.shape[1]
+        self._compile_if_it_pays(batches[0], (time.perf_counter() - started) / len(batches))
+
+    def gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
+        if self.compiled is not None and x.shape == self.compiled_for:
+            return self.compiled(state, x, y)
+        return self._gradients(state, x, y)
 
     @torch.inference_mode()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,17 +104,50 @@ class Cohort(LightningModule):
         self.eval()
         samples = max(1, EVALUATION_ELEMENTS // (len(self.seeds) * math.prod(x.shape[1:])))
         outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
-        labels = y.expand(len(outputs), -1)
         self.train()
-        return _mean_cross_entropy(outputs, labels), _accuracies(outputs, labels)
+        return _mean_cross_entropy(outputs, y[None]), (outputs.argmax(-1) == y).float().mean(1)
 
     def networks(self) -> list[nn.Module]:
         """The replicas as ordinary modules in eval mode, one a seed."""
         state = self.stacked.state_dict()
         return [self._replica(state, index) for index in range(len(self.seeds))]
 
-    def _one(self, state: tuple[dict, dict], x: Tensor) -> Tensor:
+    def _state(self) -> State:
+        parameters = {name: value.detach() for name, value in self.stacked.named_parameters()}
+        return parameters, dict(self.stacked.named_buffers())
+
+    def _gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+        parameters, buffers = state
+        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        with torch.enable_grad():
+            losses = _mean_cross_entropy(self._outputs((leaves, buffers), x), y)
+            return torch.autograd.grad(losses.sum(), leaves.values(), materialize_grads=True)
+
+    def _outputs(self, state: State, x: Tensor) -> Tensor:
+        """Small batches go through all replicas at once, since issuing the operations is what
+        costs; large ones go through one replica after another, since arithmetic is what costs.
+        """
+        replicas = len(self.seeds)
+        if self._is_small(x) and replicas > 1:
+            shared = len(x) == 1
+            return vmap(self._one, (0, None if shared else 0))(state, x[0] if shared else x)
+        states, samples = _unstacked(state, replicas), x.expand(replicas, *x.shape[1:])
+        return torch.stack([self._one(*each) for each in zip(states, samples, strict=True)])
+
+    def _one(self, state: State, x: Tensor) -> Tensor:
         return functional_call(self.stacked, state, (x,))
+
+    def _is_small(self, x: Tensor) -> bool:
+        return x[0].numel() <= self.vectorized_up_to
+
+    def _compile_if_it_pays(self, batch: tuple[Tensor, Tensor], seconds: float) -> None:
+        """Compile for this shape where the rest of the run, at `seconds` an update, is long."""
+        rest = seconds * self._updates_to_go()
+        if self.compiled_for is None and rest > COMPILING_PAYS and self._is_small(batch[0]):
+            started = time.perf_counter()
+            self.compiled_for = batch[0].shape
+            self.compiled = compiled(self._gradients, (self._state(), *batch))
+            self.compile_seconds = time.perf_counter() - started
 
     def _replica(self, state: dict[str, Tensor], index: int) -> nn.Module:
         slices = {name: values[index].clone() for name, values in state.items()}
@@ -125,6 +158,11 @@ class Cohort(LightningModule):
     def _updates_left(self) -> int | None:
         limit = self.trainer.max_steps
         return None if limit == -1 else limit - self.trainer.global_step
+
+    def _updates_to_go(self) -> int:
+        epochs = self.trainer.max_epochs * self.trainer.train_dataloader.updates_per_epoch
+        limit = epochs if self.trainer.max_steps == -1 else self.trainer.max_steps
+        return limit - self.trainer.global_step
 
 
 def seeded(network: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -148,7 +186,7 @@ def _stacked(networks: list[nn.Module]) -> nn.Module:
     return stacked
 
 
-def _unstacked(state: tuple[dict, dict], seeds: int) -> list[tuple[dict, dict]]:
+def _unstacked(state: State, seeds: int) -> list[State]:
     parts = [{name: tensor.unbind() for name, tensor in part.items()} for part in state]
     return [
         tuple({name: slices[s] for name, slices in part.items()} for part in parts)
@@ -164,19 +202,9 @@ def _set_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _mean_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    losses = cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.unflatten(0, labels.shape).mean(1)
-
-
-def _accuracies(outputs: Tensor, labels: Tensor) -> Tensor:
-    return multiclass_accuracy(
-        outputs.argmax(-1),
-        labels,
-        num_classes=outputs.shape[-1],
-        average="micro",
-        multidim_average="samplewise",
-        validate_args=False,
-    )
+    """Mean over samples of log(sum(exp(outputs))) - outputs[label], for each replica."""
+    chosen = outputs.gather(-1, labels.expand(len(outputs), -1)[..., None]).squeeze(-1)
+    return (outputs.logsumexp(-1) - chosen).mean(1)
 
 
 def _checked_seeds(seeds: Sequence[int]) -> list[int]:

@@ -22,7 +22,8 @@ MNIST_CONTENT_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479
 REMEDY = "delete it and run again to download it afresh"
 MNIST_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
-CHUNK_BYTES = 2**25  # what one gathering of consecutive batches may take
+# What one gathering of consecutive batches may take.
+CHUNK_BYTES, CHUNK_BATCHES = 2**25, 200
 
 
 class TensorData(LightningDataModule):
@@ -169,8 +170,9 @@ class Batches:
 
     Every epoch, seed s draws ``torch.randperm(N, generator=g_s)`` with ``g_s`` seeded by s once,
     and takes the samples in this order, `batch_size` at a time. One item is a list of
-    consecutive batches ``(x, y)`` of shapes ``(S, B, *shape)`` and ``(S, B)``: views of one
-    gathered piece of the epoch, so that the cost of gathering is shared.
+    consecutive batches ``(x, y)`` of shapes ``(S, B, *shape)`` and ``(S, B)``, gathered at once
+    so that the cost of gathering is shared. The full batch, whose order does not matter, is
+    not gathered: its shapes are ``(1, N, *shape)`` and ``(1, N)``, for all seeds.
 
     Args:
         data: where the samples come from.
@@ -191,32 +193,51 @@ class Batches:
         self.single = single
 
     @property
+    def whole_batches(self) -> int:
+        """floor(N / B)."""
+        return len(self.data.x_train) // self.batch_size
+
+    @property
+    def rest(self) -> int:
+        """Samples of the last partial batch: N mod B, or 0 with `drop_last`."""
+        return 0 if self.data.drop_last else len(self.data.x_train) % self.batch_size
+
+    @property
     def updates_per_epoch(self) -> int:
         """ceil(N / B), or floor(N / B) with `drop_last`."""
-        samples = len(self.data.x_train)
-        return samples // self.batch_size if self.data.drop_last else -(-samples // self.batch_size)
+        return self.whole_batches + bool(self.rest)
 
     @property
     def samples_per_epoch(self) -> int:
         """N, or with `drop_last` the largest multiple of B up to N."""
-        return min(len(self.data.x_train), self.updates_per_epoch * self.batch_size)
+        return self.whole_batches * self.batch_size + self.rest
 
     @property
-    def updates_per_item(self) -> int:
+    def batches_per_item(self) -> int:
         """How many consecutive batches are gathered at once."""
         batch_bytes = self.data.x_train[0].nbytes * len(self.orders) * self.batch_size
-        return 1 if self.single else max(1, CHUNK_BYTES // batch_bytes)
+        return 1 if self.single else min(max(1, CHUNK_BYTES // batch_bytes), CHUNK_BATCHES)
 
     def __len__(self) -> int:
-        return -(-self.updates_per_epoch // self.updates_per_item)
+        return -(-self.whole_batches // self.batches_per_item) + bool(self.rest)
 
     def __iter__(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         samples = len(self.data.x_train)
+        if self.batch_size == samples:
+            yield [(self.data.x_train[None], self.data.y_train[None])]
+            return
         order = torch.stack([torch.randperm(samples, generator=g) for g in self.orders])
-        order = order[:, : self.samples_per_epoch]
-        for piece in order.split(self.updates_per_item * self.batch_size, dim=1):
-            x, y = self.data.x_train[piece], self.data.y_train[piece]
-            yield list(zip(x.split(self.batch_size, 1), y.split(self.batch_size, 1), strict=True))
+        whole = order[:, : self.whole_batches * self.batch_size]
+        whole = whole.unflatten(1, (-1, self.batch_size)).transpose(0, 1)
+        for indices in whole.split(self.batches_per_item):
+            yield self._gathered(indices)
+        if self.rest:
+            yield self._gathered(order[None, :, -self.rest :])
+
+    def _gathered(self, indices: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The samples with indices of shape ``(batches, S, B)``."""
+        x, y = self.data.x_train[indices], self.data.y_train[indices]
+        return list(zip(x, y, strict=True))
 
 
 def _checked_pair(part: str, x, y) -> tuple[Tensor, Tensor]:

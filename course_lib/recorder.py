@@ -38,15 +38,19 @@ class Recorder(Callback):
         self._evaluate(trainer, cohort)
         trainer.should_stop |= self.stop_at is not None and bool(self.finished.all())
 
-    def history(self, seeds: list[int]) -> pd.DataFrame:
-        """One row per seed and evaluation; the columns are those of `training.Run`."""
-        history = pd.concat(
-            [pd.DataFrame({"seed": seeds, **row}) for row in self.rows], ignore_index=True
-        )
+    def history(self, cohort: Cohort) -> pd.DataFrame:
+        """One row per seed and evaluation, as `training.Run` says."""
+        frames = [pd.DataFrame({"seed": cohort.seeds, **row}) for row in self.rows]
+        history = pd.concat(frames, ignore_index=True)
         if (history.epoch % 1 == 0).all():
             history["epoch"] = history.epoch.astype(int)
         history.insert(0, "batch_size", self.batches.batch_size)
         history["diverged"] = ~np.isfinite(history.train_loss)
+        history.attrs = {
+            "threads": torch.get_num_threads(),
+            "compiled": cohort.compiled is not None,
+            "compile_seconds": cohort.compile_seconds,
+        }
         return history
 
     def _evaluate(self, trainer: Trainer, cohort: Cohort) -> None:
@@ -59,7 +63,7 @@ class Recorder(Callback):
             "epoch": cohort.examples / self.batches.samples_per_epoch,
             "step": trainer.global_step,
             "examples": cohort.examples,
-            "seconds": self.seconds,
+            "seconds": self.seconds - cohort.compile_seconds,
         }
         self.rows.append({**counted, **measured})
 

@@ -35,7 +35,8 @@ class Run:
             one), step (optimizer updates), examples (samples used), seconds (training time of the
             whole cohort, evaluation not counted), train_loss, train_accuracy, val_loss,
             val_accuracy (means over all samples, in eval mode), diverged (the training loss is
-            no longer finite).
+            no longer finite). Its ``attrs`` tell how it was trained: threads, compiled,
+            compile_seconds (not counted in seconds).
         networks: the trained networks in eval mode, in the order of the seeds.
     """
 
@@ -165,7 +166,7 @@ def _train(
             enable_model_summary=False,
         )
         trainer.fit(cohort, batches)
-    return Run(recorder.history(cohort.seeds), cohort.networks())
+        return Run(recorder.history(cohort), cohort.networks())
 
 
 @contextmanager

@@ -5,8 +5,11 @@ from functools import partial
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import multiclass_accuracy
 
+import course_lib.cohort as cohort_module
 from course_lib.cohort import Cohort, seeded
+from course_lib.compiling import compiled
 from course_lib.data import Digits, TensorData
 from course_lib.models import F1, MLP, LeNet
 from course_lib.training import fit
@@ -95,6 +98,27 @@ def test_replica_equals_hand_written_loop_over_many_small_batches(double, networ
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_replica_equals_hand_written_loop_when_compiled(network, monkeypatch):
+    """The first epoch runs as ever; its time decides, and the second epoch runs compiled."""
+    results = []
+    monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 0.0)
+    monkeypatch.setattr(
+        cohort_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
+    )
+    assert_equals_hand_written_loop(network, "momentum", batch_size=16, tolerance=1e-5)
+    assert results[0] is not None, "TorchInductor did not compile"
+
+
+def test_without_compiler_training_goes_on(monkeypatch):
+    def no_compiler(*_):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 0.0)
+    monkeypatch.setattr(torch._inductor, "compile", no_compiler)
+    assert_equals_hand_written_loop("MLP", "SGD", batch_size=16, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_batches_of_one(data, network):
     if network == "F1":
         pytest.skip("batch normalization cannot train on a single sample")
@@ -130,8 +154,8 @@ def test_evaluate_equals_each_network_alone(data):
     for index, network in enumerate(cohort.networks()):
         outputs = network(data.x_val)
         assert losses[index].item() == pytest.approx(cross_entropy(outputs, data.y_val).item())
-        hits = (outputs.argmax(1) == data.y_val).float().mean().item()
-        assert accuracies[index].item() == pytest.approx(hits)
+        accuracy = multiclass_accuracy(outputs, data.y_val, num_classes=10, average="micro")
+        assert accuracies[index].item() == pytest.approx(accuracy.item())
 
 
 def test_first_weights_leave_the_random_state_alone():

@@ -17,6 +17,7 @@ FLOORS = {
     "schedules": 1,
     "noise": 1,
     "curvature": 1,
+    "compiling": 0,
     "data": 0,
     "models": 0,
     "surfaces": 0,
