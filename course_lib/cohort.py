@@ -10,14 +10,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from course_lib.compiling import compiled
+from course_lib.elementwise import check_elementwise
+from course_lib.speed import compiled, threads_for
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
 # (measured on CPUs; stacked convolutions become grouped ones, which pay off for less).
 VECTORIZED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
-COMPILING_PAYS = (
-    15.0  # seconds of a run that are left; compiling takes 2 to 15 and gains 2 to 5 fold
-)
+# Seconds of a run that must be left: compiling takes 1 to 15, and then runs 2 to 5 times as fast.
+COMPILING_PAYS = 15.0
 EVALUATION_ELEMENTS = 2**24  # input numbers of one forward pass of an evaluation
 
 State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers by name
@@ -58,9 +58,10 @@ class Cohort(LightningModule):
         super().__init__()
         self.seeds = _checked_seeds(seeds)
         self.optimizer, self.options = optimizer, {"lr": _checked_lr(lr), **optimizer_options}
-        _check_elementwise(optimizer, self.options)
+        check_elementwise(optimizer, self.options)
         self.stacked = _stacked([seeded(network, seed) for seed in self.seeds])
         self.examples = 0
+        self.weights = sum(parameter.numel() for parameter in self.stacked.parameters())
         self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
@@ -79,15 +80,10 @@ class Cohort(LightningModule):
         """One update for each batch, up to the Trainer's `max_steps`."""
         started = time.perf_counter()
         batches = batches[: self._updates_left()]
-        optimizer, state = self.optimizers(), self._state()
-        parameters = list(self.stacked.parameters())
-        for x, y in batches:
-            gradients = self.gradients(state, x, y)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            self.examples += y.shape[1]
-        self._compile_if_it_pays(batches[0], (time.perf_counter() - started) / len(batches))
+        with threads_for(self.weights * batches[0][0].shape[1]) as self.threads:
+            self._update(batches)
+            seconds = (time.perf_counter() - started) / len(batches)
+            self._compile_if_it_pays(batches[0], seconds)
 
     def gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
         """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
@@ -103,7 +99,8 @@ class Cohort(LightningModule):
         """
         self.eval()
         samples = max(1, EVALUATION_ELEMENTS // (len(self.seeds) * math.prod(x.shape[1:])))
-        outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
+        with threads_for(self.weights * len(x)):
+            outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
         self.train()
         return _mean_cross_entropy(outputs, y[None]), (outputs.argmax(-1) == y).float().mean(1)
 
@@ -111,6 +108,16 @@ class Cohort(LightningModule):
         """The replicas as ordinary modules in eval mode, one a seed."""
         state = self.stacked.state_dict()
         return [self._replica(state, index) for index in range(len(self.seeds))]
+
+    def _update(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
+        state = self._state()
+        for x, y in batches:
+            gradients = self.gradients(state, x, y)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            self.examples += y.shape[1]
 
     def _state(self) -> State:
         parameters = {name: value.detach() for name, value in self.stacked.named_parameters()}
@@ -218,32 +225,3 @@ def _checked_lr(lr: float) -> float:
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr={lr} must be a positive number, for instance 0.1")
     return lr
-
-
-def _check_elementwise(optimizer: Callable, options: dict) -> None:
-    """Compare the first replica's steps beside two different second replicas."""
-    weights, gradients = torch.arange(36.0).sin().reshape(2, 3, 3, 2)
-    try:
-        steps = [
-            _after_three_steps(optimizer, options, weights[[0, i]], gradients[[0, i]])[0]
-            for i in (1, 2)
-        ]
-        elementwise = torch.equal(*steps)
-    except TypeError as error:
-        if "closure" not in str(error):
-            raise
-        elementwise = False
-    if not elementwise:
-        raise ValueError(
-            f"optimizer={optimizer.__name__} couples replicas: the step of one depends on the "
-            "others; use an elementwise optimizer such as torch.optim.SGD or torch.optim.Adam"
-        )
-
-
-def _after_three_steps(optimizer: Callable, options: dict, weights: Tensor, gradient: Tensor):
-    weights = nn.Parameter(weights.clone())
-    stepper = optimizer([weights], **options)
-    for _ in range(3):
-        weights.grad = gradient.clone()
-        stepper.step()
-    return weights.detach()

@@ -236,6 +236,7 @@ class Batches:
 
     def _gathered(self, indices: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The samples with indices of shape ``(batches, S, B)``."""
+        indices = indices.contiguous()  # makes every batch contiguous, too
         x, y = self.data.x_train[indices], self.data.y_train[indices]
         return list(zip(x, y, strict=True))
 

@@ -47,7 +47,7 @@ class Recorder(Callback):
         history.insert(0, "batch_size", self.batches.batch_size)
         history["diverged"] = ~np.isfinite(history.train_loss)
         history.attrs = {
-            "threads": torch.get_num_threads(),
+            "threads": cohort.threads,
             "compiled": cohort.compiled is not None,
             "compile_seconds": cohort.compile_seconds,
         }

@@ -21,9 +21,6 @@ from course_lib.cohort import Cohort
 from course_lib.data import Batches, TensorData
 from course_lib.recorder import MEASURES, ProgressBar, Recorder
 
-# Multiplications of one forward pass; measured on 2 cores, where more threads gain a third at most.
-ONE_THREAD_BELOW = 2e7
-
 
 @dataclass(frozen=True)
 class Run:
@@ -155,7 +152,7 @@ def _train(
 ) -> Run:
     recorder = Recorder(batches, stop_at)
     bars = [ProgressBar()] if progress else []
-    with _quiet_lightning(), _interruptible(), _threads_for(cohort, batches.batch_size):
+    with _quiet_lightning(), _interruptible():
         trainer = Trainer(
             **limits,
             accelerator="cpu",
@@ -166,7 +163,7 @@ def _train(
             enable_model_summary=False,
         )
         trainer.fit(cohort, batches)
-        return Run(recorder.history(cohort), cohort.networks())
+    return Run(recorder.history(cohort), cohort.networks())
 
 
 @contextmanager
@@ -181,18 +178,6 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _threads_for(cohort: Cohort, batch_size: int) -> Iterator[None]:
-    """One thread for small work: sharing it out would cost more than it saves."""
-    threads = torch.get_num_threads()
-    weights = sum(parameter.numel() for parameter in cohort.parameters())
-    torch.set_num_threads(1 if weights * batch_size < ONE_THREAD_BELOW else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -163,6 +163,7 @@ def test_batches_visit_each_sample_once_in_the_seed_s_order(single):
     for _ in range(2):
         epoch = [x for item in batches for x, _ in item]
         assert [x.shape[1] for x in epoch] == [4, 4, 2]
+        assert all(x.is_contiguous() for x in epoch)
         for replica, generator in enumerate(orders):
             visited = torch.cat([x[replica, :, 0] for x in epoch])
             assert torch.equal(visited, torch.randperm(10, generator=generator))

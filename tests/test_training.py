@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import Callback
 
 from course_lib import training
+from course_lib.cohort import Cohort
 from course_lib.data import Digits, TensorData
 from course_lib.models import MLP
 from course_lib.training import fit, sweep
@@ -230,17 +231,17 @@ def test_one_progress_bar(data, capfd, monkeypatch):
     assert shown.count("0/2") == 1 and "epoch/s" in shown
 
 
-class ThreadCounter(Callback):
-    def on_train_epoch_start(self, trainer, module):
-        self.threads = torch.get_num_threads()
-
-
-@pytest.mark.parametrize(("width", "threads"), [(8, 1), (4_000, 2)])
-def test_small_networks_run_on_one_thread(data, width, threads):
-    before = torch.get_num_threads()
+@pytest.mark.parametrize(("batch_size", "threads"), [(2, 1), (200, 2)])
+def test_small_work_runs_on_one_thread(data, batch_size, threads, monkeypatch):
+    before, used = torch.get_num_threads(), []
     torch.set_num_threads(2)
-    counter = ThreadCounter()
-    network = partial(MLP, hidden=(width,))
-    fit(network, data, batch_size="full", seeds=1, lr=0.1, max_epochs=1, callbacks=[counter])
-    assert (counter.threads, torch.get_num_threads()) == (threads, 2)
+    gradients = Cohort.gradients
+    monkeypatch.setattr(
+        Cohort,
+        "gradients",
+        lambda *given: used.append(torch.get_num_threads()) or gradients(*given),
+    )
+    network = partial(MLP, hidden=(4_000,))
+    fit(network, data, batch_size=batch_size, seeds=1, lr=0.1, max_steps=2)
+    assert (used, torch.get_num_threads()) == ([threads] * 2, 2)
     torch.set_num_threads(before)
