@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from course_lib.elementwise import check_elementwise
-from course_lib.speed import compiled, threads_for
+from course_lib.speed import compiled, replica_map
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
 # (measured on CPUs; stacked convolutions become grouped ones, which pay off for less).
@@ -59,9 +60,11 @@ class Cohort(LightningModule):
         self.seeds = _checked_seeds(seeds)
         self.optimizer, self.options = optimizer, {"lr": _checked_lr(lr), **optimizer_options}
         check_elementwise(optimizer, self.options)
-        self.stacked = _stacked([seeded(network, seed) for seed in self.seeds])
+        networks = [seeded(network, seed) for seed in self.seeds]
+        self.stacked = _stacked(networks)
+        self.alone = [copy.deepcopy(each).to("meta") for each in networks]  # forms without numbers
         self.examples = 0
-        self.weights = sum(parameter.numel() for parameter in self.stacked.parameters())
+        self.map = map
         self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
@@ -80,7 +83,7 @@ class Cohort(LightningModule):
         """One update for each batch, up to the Trainer's `max_steps`."""
         started = time.perf_counter()
         batches = batches[: self._updates_left()]
-        with threads_for(self.weights * batches[0][0].shape[1]) as self.threads:
+        with self._replica_map(batches[0][0]) as self.map:
             self._update(batches)
             seconds = (time.perf_counter() - started) / len(batches)
             self._compile_if_it_pays(batches[0], seconds)
@@ -99,10 +102,15 @@ class Cohort(LightningModule):
         """
         self.eval()
         samples = max(1, EVALUATION_ELEMENTS // (len(self.seeds) * math.prod(x.shape[1:])))
-        with threads_for(self.weights * len(x)):
+        with self._replica_map(x[None]) as self.map:
             outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
         self.train()
         return _mean_cross_entropy(outputs, y[None]), (outputs.argmax(-1) == y).float().mean(1)
+
+    def train(self, mode: bool = True) -> "Cohort":
+        for network in self.alone:
+            network.train(mode)
+        return super().train(mode)
 
     def networks(self) -> list[nn.Module]:
         """The replicas as ordinary modules in eval mode, one a seed."""
@@ -124,28 +132,34 @@ class Cohort(LightningModule):
         return parameters, dict(self.stacked.named_buffers())
 
     def _gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        parameters, buffers = state
-        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-        with torch.enable_grad():
-            losses = _mean_cross_entropy(self._outputs((leaves, buffers), x), y)
-            return torch.autograd.grad(losses.sum(), leaves.values(), materialize_grads=True)
+        """Small batches go through all replicas at once, since issuing the operations is what
+        costs; large ones go through each replica by itself, since arithmetic is what costs.
+        """
+        if self._is_small(x):
+            return _loss_gradients(lambda state: self._outputs(state, x), state, y)
+        labels = y.expand(len(self.seeds), -1)
+        each = self.map(_gradients_alone, self.alone, *self._split(state, x), labels)
+        return [torch.stack(replicas) for replicas in zip(*each, strict=True)]
 
     def _outputs(self, state: State, x: Tensor) -> Tensor:
-        """Small batches go through all replicas at once, since issuing the operations is what
-        costs; large ones go through one replica after another, since arithmetic is what costs.
-        """
-        replicas = len(self.seeds)
-        if self._is_small(x) and replicas > 1:
-            shared = len(x) == 1
+        if self._is_small(x):
+            shared = len(x) == 1 < len(self.seeds)
             return vmap(self._one, (0, None if shared else 0))(state, x[0] if shared else x)
-        states, samples = _unstacked(state, replicas), x.expand(replicas, *x.shape[1:])
-        return torch.stack([self._one(*each) for each in zip(states, samples, strict=True)])
+        return torch.stack(list(self.map(functional_call, self.alone, *self._split(state, x))))
+
+    def _split(self, state: State, x: Tensor) -> tuple[list[State], Tensor]:
+        """The state and the samples of each replica."""
+        return _unstacked(state, len(self.seeds)), x.expand(len(self.seeds), *x.shape[1:])
 
     def _one(self, state: State, x: Tensor) -> Tensor:
         return functional_call(self.stacked, state, (x,))
 
     def _is_small(self, x: Tensor) -> bool:
         return x[0].numel() <= self.vectorized_up_to
+
+    def _replica_map(self, x: Tensor) -> AbstractContextManager[Callable]:
+        weights = sum(parameter[0].numel() for parameter in self.stacked.parameters())
+        return replica_map(len(self.seeds), weights * x.shape[1])
 
     def _compile_if_it_pays(self, batch: tuple[Tensor, Tensor], seconds: float) -> None:
         """Compile for this shape where the rest of the run, at `seconds` an update, is long."""
@@ -206,6 +220,21 @@ def _set_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         parameter.data = tensors[name].detach()
     for name, buffer in network.named_buffers():
         buffer.data = tensors[name].detach()
+
+
+def _gradients_alone(network: nn.Module, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+    return _loss_gradients(lambda state: functional_call(network, state, x)[None], state, y[None])
+
+
+def _loss_gradients(
+    outputs: Callable[[State], Tensor], state: State, y: Tensor
+) -> Sequence[Tensor]:
+    """Gradients of the summed mean losses with respect to the state's parameters."""
+    parameters, buffers = state
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    with torch.enable_grad():
+        losses = _mean_cross_entropy(outputs((leaves, buffers)), y)
+        return torch.autograd.grad(losses.sum(), leaves.values(), materialize_grads=True)
 
 
 def _mean_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -47,7 +47,6 @@ class Recorder(Callback):
         history.insert(0, "batch_size", self.batches.batch_size)
         history["diverged"] = ~np.isfinite(history.train_loss)
         history.attrs = {
-            "threads": cohort.threads,
             "compiled": cohort.compiled is not None,
             "compile_seconds": cohort.compile_seconds,
         }

@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-# Multiplications of a forward pass; below, a second thread gains a third at most (measured on 2
-# cores), and loses much where the cores are busy.
+# Multiplications of a forward pass; below, a second thread gains a third at most (on 2 cores).
 ONE_THREAD_BELOW = 2e7
 
 
@@ -38,12 +38,22 @@ def compiled(function: Callable, example: tuple) -> Callable | None:
 
 
 @contextmanager
-def threads_for(multiplications: int) -> Iterator[int]:
-    """One thread for small work: sharing it out would cost more than it saves."""
-    available = torch.get_num_threads()
-    threads = 1 if multiplications < ONE_THREAD_BELOW else available
-    torch.set_num_threads(threads)
+def replica_map(replicas: int, multiplications: int) -> Iterator[Callable]:
+    """A `map` over replicas: one thread of PyTorch's for each, as many at a time as are allowed.
+
+    How many are allowed `torch.get_num_threads` says. Sharing out each single operation instead
+    costs small work more than it saves; and where another program keeps a core busy, it made
+    large work five times slower, since each operation then waits for the slowest thread. Only a
+    lone replica with much work gets all of PyTorch's threads.
+    """
+    allowed = torch.get_num_threads()
+    alone = replicas == 1 and multiplications >= ONE_THREAD_BELOW
+    torch.set_num_threads(allowed if alone else 1)
     try:
-        yield threads
+        if min(replicas, allowed) == 1:
+            yield map
+        else:
+            with ThreadPoolExecutor(min(replicas, allowed)) as pool:
+                yield pool.map
     finally:
-        torch.set_num_threads(available)
+        torch.set_num_threads(allowed)

@@ -32,7 +32,7 @@ class Run:
             one), step (optimizer updates), examples (samples used), seconds (training time of the
             whole cohort, evaluation not counted), train_loss, train_accuracy, val_loss,
             val_accuracy (means over all samples, in eval mode), diverged (the training loss is
-            no longer finite). Its ``attrs`` tell how it was trained: threads, compiled,
+            no longer finite). Its ``attrs`` tell how it was trained: compiled,
             compile_seconds (not counted in seconds).
         networks: the trained networks in eval mode, in the order of the seeds.
     """

@@ -1,5 +1,6 @@
 """The permanent test: replica s of a cohort equals a hand-written loop with seed s."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -111,6 +112,14 @@ def test_replica_equals_hand_written_loop_when_compiled(network, monkeypatch):
     assert results[0] is not None, "TorchInductor did not compile"
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_replica_equals_hand_written_loop_one_by_one(network, monkeypatch):
+    """The way of large batches, on two threads."""
+    monkeypatch.setattr(cohort_module, "VECTORIZED_UP_TO", {"linear": 0, "convolutions": 0})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert_equals_hand_written_loop(network, "momentum", batch_size=64, tolerance=1e-5)
+
+
 def test_without_compiler_training_goes_on(monkeypatch):
     def no_compiler(*_):
         raise RuntimeError("no C++ compiler")
@@ -146,8 +155,10 @@ def test_both_ways_through_the_replicas_agree(data, network):
     x = data.x_train[:48].reshape(3, 16, 1, 8, 8)
     at_once, shared_at_once = cohort(x), cohort(x[:1])
     cohort.vectorized_up_to = 0
-    torch.testing.assert_close(cohort(x), at_once)
-    torch.testing.assert_close(cohort(x[:1]), shared_at_once)
+    with ThreadPoolExecutor(2) as pool:
+        for cohort.map in (map, pool.map):
+            torch.testing.assert_close(cohort(x), at_once)
+            torch.testing.assert_close(cohort(x[:1]), shared_at_once)
 
 
 def test_evaluate_equals_each_network_alone(data):

@@ -231,17 +231,18 @@ def test_one_progress_bar(data, capfd, monkeypatch):
     assert shown.count("0/2") == 1 and "epoch/s" in shown
 
 
-@pytest.mark.parametrize(("batch_size", "threads"), [(2, 1), (200, 2)])
-def test_small_work_runs_on_one_thread(data, batch_size, threads, monkeypatch):
+@pytest.mark.parametrize(
+    ("seeds", "batch_size", "threads"), [(1, 2, 1), (1, 200, 2), (3, 2, 1), (3, 200, 1)]
+)
+def test_threads_of_pytorch(data, seeds, batch_size, threads, monkeypatch):
+    """All of them for a lone replica with much work, otherwise one."""
     before, used = torch.get_num_threads(), []
     torch.set_num_threads(2)
     gradients = Cohort.gradients
     monkeypatch.setattr(
-        Cohort,
-        "gradients",
-        lambda *given: used.append(torch.get_num_threads()) or gradients(*given),
+        Cohort, "gradients", lambda *a: used.append(torch.get_num_threads()) or gradients(*a)
     )
     network = partial(MLP, hidden=(4_000,))
-    fit(network, data, batch_size=batch_size, seeds=1, lr=0.1, max_steps=2)
+    fit(network, data, batch_size=batch_size, seeds=seeds, lr=0.1, max_steps=2)
     assert (used, torch.get_num_threads()) == ([threads] * 2, 2)
     torch.set_num_threads(before)
