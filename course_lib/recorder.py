@@ -1,12 +1,13 @@
 """Callbacks that watch a cohort: what is measured while it trains, and the progress bar."""
 
+import sys
 import time
 
 import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from course_lib.cohort import Cohort
 from course_lib.data import Batches
@@ -80,7 +81,7 @@ class ProgressBar(Callback):
     def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
         self.by_step = trainer.max_steps != -1
         total, unit = (trainer.max_steps, "step") if self.by_step else (trainer.max_epochs, "epoch")
-        self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False)
+        self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False, file=sys.stdout)
 
     def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
         done = trainer.global_step if self.by_step else trainer.current_epoch + 1

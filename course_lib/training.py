@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from course_lib.cache import Cache
 from course_lib.cohort import Cohort
@@ -133,7 +134,8 @@ def sweep(
     """
     sizes = [data.checked_batch_size(size) for size in batch_sizes]
     histories = []
-    bar = tqdm(sizes, "sweep", unit="batch size", disable=not progress, leave=False)
+    off = not progress
+    bar = tqdm(sizes, "sweep", unit="size", leave=False, file=sys.stdout, disable=off)
     for size in bar:
         bar.set_postfix_str(f"B = {size}")
         rate = lr(size) if callable(lr) else lr

@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import lessons
 
@@ -43,6 +43,18 @@ def test_a_lesson_that_fails_is_named_and_stops_no_other(notebook, tmp_path, cap
 def test_the_page_keeps_the_alternative_text_of_a_figure(notebook, tmp_path):
     assert lessons.main([notebook("1.ipynb", FIGURE)], write=False) == 0
     assert 'alt="A line that falls"' in (tmp_path / "build/1.html").read_text()
+
+
+def test_links_lead_from_page_to_page(notebook, tmp_path):
+    path = notebook("1.ipynb", "1")
+    text = "[epoch](glossary.md#epoch), [lesson 2](2.ipynb), [paper](https://arxiv.org/abs/1.md)"
+    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), path)
+    (tmp_path / "glossary.md").write_text('<a id="epoch"></a>')
+    lessons.main([path], write=False)
+    page = (tmp_path / "build/1.html").read_text()
+    for link in ("glossary.html#epoch", "2.html", "https://arxiv.org/abs/1.md"):
+        assert f'href="{link}"' in page
+    assert 'id="epoch"' in (tmp_path / "build/glossary.html").read_text()
 
 
 def test_a_kernel_that_dies_is_named(notebook, capsys):

@@ -227,7 +227,7 @@ def test_training_is_silent(data, capfd, caplog):
 def test_one_progress_bar(data, capfd, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     fit(MLP, data, batch_size=32, seeds=1, lr=0.1, max_epochs=2, progress=True)
-    shown = capfd.readouterr().err
+    shown = capfd.readouterr().out
     assert shown.count("0/2") == 1 and "epoch/s" in shown
 
 

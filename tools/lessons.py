@@ -7,6 +7,7 @@ A lesson that fails does not stop the others; it is named at the end, with its c
 
 import argparse
 import hashlib
+import re
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ PAGE = """\
 </div>
 {% endblock %}
 """
+LINK = re.compile(r'href="([\w-]+)\.(?:ipynb|md)(#[^"]*)?"')
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {
@@ -119,15 +121,25 @@ def text_of(output: nbformat.NotebookNode) -> str:
     return output.get("text", "") + "".join(str(data[kind]) for kind in data if "image" not in kind)
 
 
-def write_page(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write the executed notebook and its HTML page to build/."""
-    BUILD.mkdir(exist_ok=True)
-    nbformat.write(notebook, BUILD / path.name)
+def write_page(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Write a notebook's HTML page to build/, its links leading to other pages."""
     exporter = HTMLExporter(
         template_file="lesson.html.j2", extra_loaders=[DictLoader({"lesson.html.j2": PAGE})]
     )
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-    (BUILD / path.with_suffix(".html").name).write_text(page)
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
+    (BUILD / f"{name}.html").write_text(LINK.sub(r'href="\1.html\2"', page))
+
+
+def write_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write the executed notebook, its HTML page and the glossary's to build/."""
+    BUILD.mkdir(exist_ok=True)
+    normalise(notebook)
+    nbformat.write(notebook, BUILD / path.name)
+    write_page(notebook, path.stem)
+    glossary = path.with_name("glossary.md")
+    if glossary.exists():
+        cell = nbformat.v4.new_markdown_cell(glossary.read_text())
+        write_page(nbformat.v4.new_notebook(cells=[cell]), glossary.stem)
 
 
 def write_in_place(notebook: nbformat.NotebookNode, path: Path) -> str:
@@ -149,7 +161,7 @@ def main(paths: list[Path], write: bool) -> int:
         failure = execute(notebook, path.parent)
         minutes = (time.perf_counter() - start) / 60
         if not write:
-            write_page(notebook, path)
+            write_executed(notebook, path)
         elif not failure:
             failure = write_in_place(notebook, path)
         rows.append(f"{path.stem:<40}{minutes:>8.1f}{len(list(claims_of(notebook))):>17}")
