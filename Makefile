@@ -9,8 +9,9 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
+bench: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help lab test lessons notebooks claims stamp
+.PHONY: help lab test lessons notebooks claims stamp bench
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +38,13 @@ notebooks: $(READY) ## execute the lessons in place, as they are committed (LESS
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
 	@$(RUN) tools/claims.py
 
+bench: $(VENV)/.bench ## measure speed and memory (ten minutes), write build/benchmark.md
+	@echo "Measuring speed and memory (ten minutes or more; leave the machine alone meanwhile) ..."
+	@mkdir -p build
+	@$(RUN) -m pytest tests/benchmarks --disable-warnings -rs \
+	    --benchmark-quiet --benchmark-json=build/benchmark.json
+	@$(RUN) tests/benchmarks/report.py build/benchmark.json
+
 stamp: $(READY) ## write the repository's address (REPOSITORY=..., default: remote origin) everywhere
 	@$(RUN) tools/stamp.py $(REPOSITORY)
 
@@ -55,4 +63,9 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f $@
 	@echo "Installing the course into $(VENV) (minutes the first time, seconds later) ..."
 	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[lab,test]"
+	@touch $@
+
+$(VENV)/.bench: $(READY)
+	@echo "Installing what the benchmark needs ..."
+	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	@touch $@

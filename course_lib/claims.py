@@ -157,7 +157,6 @@ def paired(
     if len(left) < MIN_SEEDS:
         raise ValueError(f"this={this!r} has {len(left)} seeds; a claim needs {MIN_SEEDS} or more.")
     right = right[left.index]
-
     sign = 1 if relation == ">" else -1
     gain = (sign * (left - right)).mask(left == right, 0.0)  # never against never is a tie
     wins, seeds = int((gain > 0).sum()), len(gain)
@@ -195,7 +194,6 @@ def reached(history: pd.DataFrame, **target: float) -> pd.DataFrame:
     [(column, threshold)] = target.items()
     if column.endswith("accuracy") and not 0 <= threshold <= 1:
         raise ValueError(f"{column}={threshold!r}: give a share from 0 to 1, as 0.95 for 95 %.")
-
     run = [c for c in history if c not in [*PROGRESS, *TARGETS, "diverged"]]
     upward = column.endswith("accuracy")
     arrived = history[column] >= threshold if upward else history[column] <= threshold

@@ -3,6 +3,7 @@
 A surface is a callable that takes points of shape (..., 2) and returns their losses, shape (...).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-class DataSurface:
+class DataSurface(ABC):
     """The mean loss of a model with two weights over N samples, as a surface.
 
     A subclass says in `loss(points, *data)` what one batch of samples costs: points (..., 2) and
@@ -37,8 +38,9 @@ class DataSurface:
     def __call__(self, points: Tensor) -> Tensor:
         return self.loss(points, *self.data)
 
+    @abstractmethod
     def loss(self, points: Tensor, *data: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The mean loss of one batch at each point."""
 
     def minibatch(self, batch_size: int, seeds: int | Sequence[int] = 8) -> "MiniBatch":
         """The same loss over the next `batch_size` samples, one order of the data for each seed."""
