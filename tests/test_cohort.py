@@ -1,5 +1,6 @@
 """The permanent test: replica s of a cohort equals a hand-written loop with seed s."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,6 +18,7 @@ from course_lib.speed import compiled
 from course_lib.training import fit
 
 SEEDS = [3, 0, 11]
+COMPILERS = ["c++", "g++", "clang++", "cl"]
 NETWORKS = {
     "MLP": MLP,
     "LeNet": LeNet,
@@ -99,6 +101,7 @@ def test_replica_equals_hand_written_loop_over_many_small_batches(double, networ
     assert_equals_hand_written_loop(network, optimizer, batch_size=16, tolerance=1e-9)
 
 
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_replica_equals_hand_written_loop_when_compiled(network, monkeypatch):
     """The first five of an epoch's nine batches run as ever; their time decides."""
