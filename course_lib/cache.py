@@ -8,8 +8,8 @@ import pandas as pd
 import pytorch_lightning
 import torch
 
+from course_lib.batches import Batches
 from course_lib.cohort import Cohort
-from course_lib.data import Batches
 
 
 class Cache:

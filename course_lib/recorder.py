@@ -9,8 +9,8 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from tqdm import tqdm
 
+from course_lib.batches import Batches
 from course_lib.cohort import Cohort
-from course_lib.data import Batches
 
 MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 

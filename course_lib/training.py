@@ -17,9 +17,10 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 from tqdm import tqdm
 
+from course_lib.batches import Batches
 from course_lib.cache import Cache
 from course_lib.cohort import Cohort
-from course_lib.data import Batches, TensorData
+from course_lib.data import TensorData
 from course_lib.recorder import MEASURES, ProgressBar, Recorder
 
 

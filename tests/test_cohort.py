@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
+import course_lib.batches as batches_module
 import course_lib.cohort as cohort_module
-import course_lib.data as data_module
 from course_lib.cohort import Cohort, seeded
 from course_lib.data import Digits, TensorData
 from course_lib.models import F1, MLP, LeNet
@@ -107,7 +107,7 @@ def test_replica_equals_hand_written_loop_when_compiled(network, monkeypatch):
     """The first five of an epoch's nine batches run as ever; their time decides."""
     results = []
     monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 0.0)
-    monkeypatch.setattr(data_module, "CHUNK_BATCHES", 5)
+    monkeypatch.setattr(batches_module, "CHUNK_BATCHES", 5)
     monkeypatch.setattr(
         cohort_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
     )

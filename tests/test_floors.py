@@ -13,6 +13,7 @@ FLOORS = {
     "training": 3,
     "recorder": 2,
     "cache": 2,
+    "batches": 1,
     "cohort": 1,
     "schedules": 1,
     "noise": 1,
