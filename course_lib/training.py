@@ -190,6 +190,8 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except SystemExit as stopped:
+        if not isinstance(stopped.__context__, KeyboardInterrupt):
+            raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stopped
 
