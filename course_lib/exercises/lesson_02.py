@@ -2,11 +2,11 @@
 
 q1. On paper: at batch size 25 the standard deviation of a mini-batch gradient is 0.8. What is it
     at batch size 400 (drawn with replacement)? `check(0.2)`
-q2. On paper: a run with batch size 50 and learning rate 0.1 uses the mean of the losses. Now it
-    uses their sum (`reduction="sum"`). Which learning rate gives the same steps? `check(lr)`
-q3. On paper: of 10 samples, batches of 9 are drawn with replacement; their gradient has the
+q2. On paper: of 10 samples, batches of 9 are drawn with replacement; their gradient has the
     standard deviation 2. What is it when they are drawn without replacement? Two decimals will
     do. `check(std)`
+q3. On paper: a run with batch size 50 and learning rate 0.1 uses the mean of the losses. Now it
+    uses their sum (`reduction="sum"`). Which learning rate gives the same steps? `check(lr)`
 q4. Rprop with mini-batches of 32 and learning rate 0.001 does not bring every seed to 90 %
     held-out accuracy within 10 epochs. Change one line of the run so that all of them, 8 or more,
     get there, with batches no larger than 32. `check(run)`
@@ -43,26 +43,6 @@ q1 = Question(
 
 q2 = Question(
     judge=numeric(
-        0.002,
-        mistakes={
-            5: "You multiplied by 50: then each step would be 2,500 times too long.",
-            0.1: "The same learning rate would make each step 50 times as long.",
-            0.1 / 50**0.5: "The sum is 50 times the mean, exactly; no square root comes in.",
-        },
-        otherwise="How many times larger than the mean's gradient is the sum's gradient?",
-        tolerance=1e-6,
-    ),
-    right="The gradient is 50 times as long, so the learning rate must be 50 times smaller.",
-    hints=[
-        "The sum of 50 losses is 50 times their mean, and so is its gradient.",
-        "A step is learning rate x gradient. It shall stay the same.",
-    ],
-    answer="The gradient of the sum is 50 times that of the mean; 0.1 / 50 = **0.002** keeps "
-    "learning rate x gradient as it was. With another batch size it is another number.",
-)
-
-q3 = Question(
-    judge=numeric(
         2 / 3,
         mistakes={
             2: "2 is the value with replacement. Nine different samples of ten say more.",
@@ -83,6 +63,26 @@ q3 = Question(
     answer="$2\\sqrt{(10 - 9) / (10 - 1)} = 2 / 3 \\approx$ **0.67**.",
 )
 
+q3 = Question(
+    judge=numeric(
+        0.002,
+        mistakes={
+            5: "You multiplied by 50: then each step would be 2,500 times too long.",
+            0.1: "The same learning rate would make each step 50 times as long.",
+            0.1 / 50**0.5: "The sum is 50 times the mean, exactly; no square root comes in.",
+        },
+        otherwise="How many times larger than the mean's gradient is the sum's gradient?",
+        tolerance=1e-6,
+    ),
+    right="The gradient is 50 times as long, so the learning rate must be 50 times smaller.",
+    hints=[
+        "The sum of 50 losses is 50 times their mean, and so is its gradient.",
+        "A step is learning rate x gradient. It shall stay the same.",
+    ],
+    answer="The gradient of the sum is 50 times that of the mean; 0.1 / 50 = **0.002** keeps "
+    "learning rate x gradient as it was. With another batch size it is another number.",
+)
+
 TARGET, LARGEST, EPOCHS = 0.90, 32, 10
 
 
@@ -96,9 +96,22 @@ def judge_small_batches(run):
     arrived = int((reached(history, val_accuracy=TARGET)["epoch"] <= EPOCHS).sum())
     if arrived < seeds:
         raise Mistake(
-            f"{arrived} of {seeds} seeds reached {TARGET:.0%} within {EPOCHS} epochs. Which "
-            "optimizer keeps Rprop's idea and bears mini-batches?"
+            f"{arrived} of {seeds} seeds reached {TARGET:.0%} within {EPOCHS} epochs. "
+            + advice(history)
         )
+
+
+def advice(history):
+    """What to change, by the training loss (median over seeds)."""
+    if history.groupby("epoch")["train_loss"].median().is_monotonic_decreasing:
+        return (
+            "The training loss fell in every epoch: a larger learning rate gets further in as "
+            "many epochs."
+        )
+    return (
+        "The training loss did not fall in every epoch: the steps are too long, or the optimizer "
+        "goes by signs that a mini-batch often gets wrong, as Rprop does at any learning rate."
+    )
 
 
 q4 = Question(
