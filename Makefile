@@ -38,8 +38,8 @@ notebooks: $(READY) ## execute the lessons in place, as they are committed (LESS
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
 	@$(RUN) tools/claims.py
 
-bench: $(VENV)/.bench ## measure speed and memory (ten minutes), write build/benchmark.md
-	@echo "Measuring speed and memory (ten minutes or more; leave the machine alone meanwhile) ..."
+bench: $(VENV)/.bench ## measure speed and memory (half an hour), write build/benchmark.md
+	@echo "Measuring speed and memory (half an hour; leave the machine alone meanwhile) ..."
 	@mkdir -p build
 	@$(RUN) -m pytest tests/benchmarks --disable-warnings -rs \
 	    --benchmark-quiet --benchmark-json=build/benchmark.json
