@@ -17,8 +17,8 @@ TEXT = """\
 # Benchmark
 
 {date}, {cpu}, {cores} cores, Python {python}, {versions}.
-PyTorch's threads: {threads}, in the sweep {cores}; load of the machine just before: {load:.1f}.
-Written by `make bench`.
+PyTorch's threads: {threads}, but {cores} for `fit` in the sweep. The machine's load just before:
+{load:.1f}. Written by `make bench`.
 
 ## Training
 
@@ -38,9 +38,9 @@ peak (`fit` at S = 16, with the compiler).{jax}
 
 LeNet on the digits, SGD at 0.05, 16 seeds, 60 epochs or until every seed has reached 95 % held-out
 accuracy. Seconds are all that pass, with evaluation and compiling. By hand: seconds per epoch of
-the hand-written loop with one seed (median of {laps}) times the epochs of each seed until it stops,
-added up; the sum was not run. In all: {seconds:.0f} s (goal: 60), {times_faster:.1f} times faster
-than by hand.
+the hand-written loop with one seed and one thread (median of {laps}) times the epochs of each seed
+until it stops, added up; the sum was not run. In all: {seconds:.0f} s (goal: 60),
+{times_faster:.1f} times faster than by hand.
 
 {sweep}
 
