@@ -63,7 +63,8 @@ class Cohort(LightningModule):
         networks = [seeded(network, seed) for seed in self.seeds]
         self.stacked = _stacked(networks)
         self.alone = [copy.deepcopy(each).to("meta") for each in networks]  # forms without numbers
-        self.examples = 0
+        self.examples, self.seconds = 0, 0.0  # used and spent in training
+        self.may_stop_early = False
         self.map = map
         self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
@@ -85,8 +86,9 @@ class Cohort(LightningModule):
         batches = batches[: self._updates_left()]
         with self._replica_map(batches[0][0]) as self.map:
             self._update(batches)
-            seconds = (time.perf_counter() - started) / len(batches)
-            self._compile_if_it_pays(batches[0], seconds)
+            seconds = time.perf_counter() - started
+            self.seconds += seconds
+            self._compile_if_it_pays(batches[0], seconds / len(batches))
 
     def gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
         """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
@@ -162,8 +164,13 @@ class Cohort(LightningModule):
         return replica_map(len(self.seeds), weights * x.shape[1])
 
     def _compile_if_it_pays(self, batch: tuple[Tensor, Tensor], seconds: float) -> None:
-        """Compile for this shape where the rest of the run, at `seconds` an update, is long."""
+        """Compile for this shape where the rest of the run, at `seconds` an update, is long.
+
+        A run that may stop early is expected to last as long again as it has lasted.
+        """
         rest = seconds * self._updates_to_go()
+        if self.may_stop_early:
+            rest = min(rest, self.seconds)
         if self.compiled_for is None and rest > COMPILING_PAYS and self._is_small(batch[0]):
             started = time.perf_counter()
             self.compiled_for = batch[0].shape

@@ -27,6 +27,27 @@ class MLP(nn.Sequential):
         super().__init__(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
 
 
+class MaxPool2d(nn.MaxPool2d):
+    """`torch.nn.MaxPool2d` over 2x2 pixels; without gradients, twice as fast on a CPU.
+
+    PyTorch's kernel goes through the pixels one by one, since it also notes where each maximum
+    came from; only the backward pass needs that.
+
+    Shapes: input ``(..., H, W)``, output ``(..., H // 2, W // 2)``.
+    """
+
+    def __init__(self):
+        super().__init__(2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return super().forward(images)
+        height, width = (side - side % 2 for side in images.shape[-2:])
+        columns = images[..., :height, :width].unflatten(-1, (-1, 2)).unbind(-1)
+        rows = torch.maximum(*columns).unflatten(-2, (-1, 2)).unbind(-2)
+        return torch.maximum(*rows)
+
+
 class LeNet(nn.Module):
     """LeNet-5 with ReLU and max-pooling, the form in which it is used today.
 
@@ -48,10 +69,10 @@ class LeNet(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(shape[0], 6, kernel, padding=kernel // 2),
             nn.ReLU(),
-            nn.MaxPool2d(2),
+            MaxPool2d(),
             nn.Conv2d(6, 16, kernel, padding=0 if large else 1),
             nn.ReLU(),
-            nn.MaxPool2d(2),
+            MaxPool2d(),
             nn.Flatten(),
         )
         height, width = (side // 4 - large * 2 for side in shape[1:])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
@@ -117,6 +118,7 @@ def sweep(
     batch_sizes: Iterable[int | str],
     lr: float | Callable[[int], float],
     progress: bool = True,
+    n_jobs: int = 1,
     **options,
 ) -> pd.DataFrame:
     """`fit` for each batch size; the histories in one table.
@@ -127,6 +129,8 @@ def sweep(
         batch_sizes: samples an update; "full" stands for all of them.
         lr: one learning rate for all, or a function of the batch size (in samples).
         progress: show one progress bar for the whole sweep.
+        n_jobs: how many batch sizes to train at once, each in a process of its own; -1 for as
+            many as there are cores. The first sweep with processes waits seconds for their start.
         **options: the other arguments of `fit`. With `cache`, a sweep that was interrupted
             goes on where it stopped.
 
@@ -134,15 +138,21 @@ def sweep(
         ValueError: as `fit`; a wrong batch size is named before the first one is trained.
     """
     sizes = [data.checked_batch_size(size) for size in batch_sizes]
-    histories = []
-    off = not progress
-    bar = tqdm(sizes, "sweep", unit="size", leave=False, file=sys.stdout, disable=off)
-    for size in bar:
-        bar.set_postfix_str(f"B = {size}")
-        rate = lr(size) if callable(lr) else lr
-        run = fit(network, data, batch_size=size, lr=rate, progress=False, **options)
-        histories.append(run.history)
+    runs = (
+        delayed(_history)(
+            network, data, batch_size=size, lr=lr(size) if callable(lr) else lr, **options
+        )
+        for size in sizes
+    )
+    histories = Parallel(n_jobs, return_as="generator")(runs)
+    if progress:
+        bar = {"desc": "sweep", "unit": "size", "leave": False, "file": sys.stdout}
+        histories = tqdm(histories, total=len(sizes), **bar)
     return pd.concat(histories, ignore_index=True)
+
+
+def _history(*arguments, **options) -> pd.DataFrame:
+    return fit(*arguments, progress=False, **options).history
 
 
 def _train(
@@ -154,6 +164,7 @@ def _train(
     progress: bool,
 ) -> Run:
     recorder = Recorder(batches, stop_at)
+    cohort.may_stop_early = stop_at is not None
     bars = [ProgressBar()] if progress else []
     with _quiet_lightning(), _interruptible():
         trainer = Trainer(

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -121,6 +122,22 @@ def test_replica_equals_hand_written_loop_one_by_one(network, monkeypatch):
     monkeypatch.setattr(cohort_module, "VECTORIZED_UP_TO", {"linear": 0, "convolutions": 0})
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert_equals_hand_written_loop(network, "momentum", batch_size=64, tolerance=1e-5)
+
+
+class OneEpoch(Callback):
+    def on_train_epoch_end(self, trainer, cohort):
+        trainer.should_stop = True
+
+
+@pytest.mark.parametrize("stop_at", [None, {"val_loss": 0.0}])
+def test_run_that_may_stop_early_is_not_compiled_at_once(data, monkeypatch, stop_at):
+    """A million epochs take hours, but the run may stop after any of them."""
+    compilations = []
+    monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 600.0)
+    monkeypatch.setattr(cohort_module, "compiled", lambda *given: compilations.append(given))
+    settings = {"batch_size": 16, "lr": 0.05, "max_epochs": 10**6, "callbacks": [OneEpoch()]}
+    fit(MLP, data, seeds=2, stop_at=stop_at, progress=False, **settings)
+    assert len(compilations) == (stop_at is None)
 
 
 def test_without_compiler_training_goes_on(monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from course_lib.models import F1, MLP, LeNet
+from course_lib.models import F1, MLP, LeNet, MaxPool2d
 
 
 @pytest.mark.parametrize("network", [MLP, LeNet, F1])
@@ -25,3 +25,13 @@ def test_f1_is_the_paper_s_network():
 def test_mlp_without_hidden_layers_is_linear():
     network = MLP((3,), hidden=(), classes=2)
     assert [tuple(p.shape) for p in network.parameters()] == [(2, 3), (2,)]
+
+
+@pytest.mark.parametrize("height", [2, 5, 8])
+@pytest.mark.parametrize("width", [3, 4])
+def test_pooling_is_pytorch_s_with_and_without_gradients(height, width):
+    images = torch.randn(3, 2, height, width)
+    expected = torch.nn.MaxPool2d(2)(images)
+    assert MaxPool2d()(images).equal(expected)
+    with torch.no_grad():
+        assert MaxPool2d()(images).equal(expected)

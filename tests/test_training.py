@@ -134,6 +134,19 @@ def test_sweep_joins_the_histories(data):
     )
 
 
+def test_sweep_is_the_same_in_processes(data):
+    class Narrow(MLP):  # known in this process only, as a class of a notebook is
+        def __init__(self):
+            super().__init__(hidden=(4,))
+
+    settings = {"batch_sizes": [32, "full"], "lr": lambda size: 0.1, "seeds": 2, "max_epochs": 2}
+    here, elsewhere = (
+        sweep(Narrow, data, **settings, n_jobs=n_jobs, progress=False).drop(columns="seconds")
+        for n_jobs in (1, 2)
+    )
+    pd.testing.assert_frame_equal(here, elsewhere)
+
+
 def test_sweep_names_a_wrong_batch_size_before_it_trains(data, monkeypatch):
     monkeypatch.setattr(training, "fit", None)
     with pytest.raises(ValueError, match="batch_size=500 must be a whole number from 1 to 200"):
