@@ -34,9 +34,18 @@ class Batches:
         self, data: TensorData, batch_size: int | str, seeds: Sequence[int], single: bool = False
     ):
         self.data = data
-        self.batch_size = data.checked_batch_size(batch_size)
+        self.batch_size = batch_size
         self.orders = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.single = single
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch; a change counts from the next epoch."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int | str) -> None:
+        self._batch_size = self.data.checked_batch_size(batch_size)
 
     @property
     def whole_batches(self) -> int:

@@ -1,9 +1,12 @@
-"""How noisy the gradient of a mini-batch is, from the gradients of single samples."""
+"""How noisy the gradient of a mini-batch is: exactly, and estimated during training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,7 +16,7 @@ _CHUNK_BYTES = 2**27  # memory for the per-sample gradients that are held at one
 
 
 class GradientNoise(NamedTuple):
-    """Signal and noise of the gradients of N samples; see `gradient_noise`."""
+    """Signal |G|², noise tr(Σ) and their ratio tr(Σ) / |G|²; see `gradient_noise`."""
 
     squared_norm: float
     covariance_trace: float
@@ -69,6 +72,133 @@ def gradient_noise(
         raise ValueError("the gradients are not finite: look for NaN in data and weights")
     trace = trace.clamp(min=0)  # rounding can leave a tiny negative number where all g_i are equal
     return GradientNoise(squared_norm.item(), trace.item(), (trace / squared_norm).item())
+
+
+def two_batch_noise(
+    sizes: tuple[float, float], squared_norms: tuple[float, float]
+) -> GradientNoise:
+    r"""Estimate signal and noise from the gradients of a small and a big batch.
+
+    E|g_B|² = |G|² + tr(Σ)/B for the mean gradient g_B over B samples. Two sizes b < B give two such
+    equations, and their solution is unbiased, whether or not the two batches share samples:
+
+        |G|² = (B |g_B|² - b |g_b|²) / (B - b),    tr(Σ) = (|g_b|² - |g_B|²) / (1/b - 1/B).
+
+    A single estimate varies much and may be negative; `mean_noise` averages many of them. Samples
+    drawn without replacement from N stand for a larger population, of which `gradient_noise` names
+    the unbiased |G|² and tr(Σ).
+
+    Args:
+        sizes: b and B, in samples.
+        squared_norms: |g_b|² and |g_B|²; or their means over several batches of the same sizes.
+
+    Raises:
+        ValueError: sizes that are not 0 < b < B.
+
+    Source:
+        McCandlish, Kaplan, Amodei et al., "An Empirical Model of Large-Batch Training" (2018),
+        appendix A.1; arXiv:1812.06162.
+    """
+    (small, big), (small_norm, big_norm) = sizes, squared_norms
+    if not 0 < small < big:
+        raise ValueError(f"{sizes=} must be a small and a bigger batch size, such as (32, 128)")
+    squared_norm = (big * big_norm - small * small_norm) / (big - small)
+    return _with_ratio(squared_norm, (small_norm - big_norm) / (1 / small - 1 / big))
+
+
+def mean_noise(estimates: Sequence[GradientNoise]) -> GradientNoise:
+    """The means of |G|² and of tr(Σ), and the ratio of these means.
+
+    The mean of the ratios would be biased, and at the mercy of a single small |G|².
+
+    Raises:
+        ValueError: no estimates.
+    """
+    if not estimates:
+        raise ValueError("estimates is empty: give one or more")
+    squared_norms, traces, _ = zip(*estimates, strict=True)
+    return _with_ratio(fmean(squared_norms), fmean(traces))
+
+
+class NoiseScaleMonitor(Callback):
+    """Estimate the gradient noise during training, from accumulated batches.
+
+    With ``Trainer(accumulate_grad_batches=k)`` an update adds up the gradients g_i of k batches of
+    b_i samples at the same weights: k small batches, and one big batch, their mean. Each update is
+    one estimate of `two_batch_noise`, with 1/b the mean of the 1/b_i and B = k b (exact also for a
+    ragged batch). This costs one more copy of the gradients, and no further passes.
+
+    Each epoch's `mean_noise` is logged as squared_norm, covariance_trace and noise_scale, and kept
+    in the list `measured`. The module's loss must be a mean over the samples of the batch; in train
+    mode the noise of Dropout and BatchNorm counts, too.
+
+    Raises:
+        ValueError: when training, with less than two batches to an update, manual optimization
+            (as in `fit`: measure its networks with `gradient_noise`), several processes, or a
+            gradient scaler of 16-bit precision.
+
+    Source: as `two_batch_noise`.
+    """
+
+    def __init__(self):
+        self.measured = []
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self.measured = []
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        _check_accumulation(trainer, module)
+        self._estimates = []
+        self._start_update()
+
+    def on_train_batch_start(self, trainer, module, batch, batch_index) -> None:
+        self._inverse_sizes.append(1 / extract_batch_size(batch))
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
+        total = _gradient(module)  # Lightning divides each loss by the number of batches
+        gradient = trainer.accumulate_grad_batches * (total - self._total)
+        self._squared_norms.append(gradient.square().sum().item())
+        self._total = total
+
+    def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, _) -> None:
+        batches = len(self._squared_norms)
+        if batches > 1:  # the last update of an epoch may have one batch only
+            mean = trainer.accumulate_grad_batches / batches * self._total
+            small = 1 / fmean(self._inverse_sizes)
+            norms = fmean(self._squared_norms), mean.square().sum().item()
+            self._estimates.append(two_batch_noise((small, batches * small), norms))
+        self._start_update()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self._estimates:
+            self.measured.append(mean_noise(self._estimates))
+            module.log_dict(self.measured[-1]._asdict())
+
+    def _start_update(self) -> None:
+        self._inverse_sizes, self._squared_norms, self._total = [], [], 0.0
+
+
+def _with_ratio(squared_norm: float, trace: float) -> GradientNoise:
+    scale = trace / squared_norm if squared_norm > 0 else float("inf")
+    return GradientNoise(squared_norm, trace, scale)
+
+
+def _gradient(module: LightningModule) -> Tensor:
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+    return torch.cat([gradient.flatten() for gradient in gradients]).double()
+
+
+def _check_accumulation(trainer: Trainer, module: LightningModule) -> None:
+    if not module.automatic_optimization:
+        raise ValueError(
+            f"{type(module).__name__} optimizes manually, without accumulating batches; "
+            "measure its network with gradient_noise"
+        )
+    if trainer.accumulate_grad_batches < 2:
+        raise ValueError("accumulate_grad_batches=1: give Trainer 2 or more, such as 4")
+    if trainer.world_size > 1 or trainer.scaler is not None:
+        raise ValueError("several processes, or precision 16-mixed, change the gradients: use one")
 
 
 def _sample_gradients(

@@ -26,7 +26,8 @@ class Recorder(Callback):
 
     def __init__(self, batches: Batches, stop_at: dict[str, float] | None):
         self.batches, self.stop_at = batches, stop_at
-        self.seconds, self.rows, self.finished = 0.0, [], torch.tensor(False)
+        self.seconds, self.epoch, self.examples = 0.0, 0.0, 0
+        self.rows, self.finished = [], torch.tensor(False)
 
     def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
         self._evaluate(trainer, cohort)
@@ -36,16 +37,18 @@ class Recorder(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
         self.seconds += time.perf_counter() - self.started
+        whole, new = self.batches.samples_per_epoch, cohort.examples - self.examples
+        self.epoch = (self.epoch * whole + new) / whole
+        self.examples = cohort.examples
         self._evaluate(trainer, cohort)
         trainer.should_stop |= self.stop_at is not None and bool(self.finished.all())
 
     def history(self, cohort: Cohort) -> pd.DataFrame:
         """One row per seed and evaluation, as `training.Run` says."""
-        frames = [pd.DataFrame({"seed": cohort.seeds, **row}) for row in self.rows]
+        frames = [pd.DataFrame(row) for row in self.rows]
         history = pd.concat(frames, ignore_index=True)
         if (history.epoch % 1 == 0).all():
             history["epoch"] = history.epoch.astype(int)
-        history.insert(0, "batch_size", self.batches.batch_size)
         history["diverged"] = ~np.isfinite(history.train_loss)
         history.attrs = {
             "compiled": cohort.compiled is not None,
@@ -58,11 +61,14 @@ class Recorder(Callback):
         parts = (data.x_train, data.y_train), (data.x_val, data.y_val)
         values = (value for part in parts for value in cohort.evaluate(*part))
         measured = dict(zip(MEASURES, values, strict=True))
+        trainer.callback_metrics.update({name: each.mean() for name, each in measured.items()})
         self._mark_finished(measured)
         counted = {
-            "epoch": cohort.examples / self.batches.samples_per_epoch,
+            "batch_size": self.batches.batch_size,
+            "seed": cohort.seeds,
+            "epoch": self.epoch,
             "step": trainer.global_step,
-            "examples": cohort.examples,
+            "examples": self.examples,
             "seconds": self.seconds - cohort.compile_seconds,
         }
         self.rows.append({**counted, **measured})

@@ -31,12 +31,12 @@ class Run:
 
     Attributes:
         history: one row per seed and evaluation (before training, after each epoch, at the end).
-            Columns: batch_size (samples), seed, epoch (a fraction where `max_steps` ended inside
-            one), step (optimizer updates), examples (samples used), seconds (training time of the
-            whole cohort, evaluation not counted), train_loss, train_accuracy, val_loss,
-            val_accuracy (means over all samples, in eval mode), diverged (the training loss is
-            no longer finite). Its ``attrs`` tell how it was trained: compiled,
-            compile_seconds (not counted in seconds).
+            Columns: batch_size (samples; of the epoch before, where a callback changes it), seed,
+            epoch (a fraction where `max_steps` ended inside one), step (optimizer updates),
+            examples (samples used), seconds (training time of the whole cohort, evaluation not
+            counted), train_loss, train_accuracy, val_loss, val_accuracy (means over all samples,
+            in eval mode), diverged (the training loss is no longer finite). Its ``attrs`` tell how
+            it was trained: compiled, compile_seconds (not counted in seconds).
         networks: the trained networks in eval mode, in the order of the seeds.
     """
 

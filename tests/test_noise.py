@@ -1,13 +1,26 @@
-"""gradient_noise against closed forms and against one backward pass per sample."""
+"""gradient_noise against closed forms and backward passes, the estimates against gradient_noise."""
 
+import itertools
 import math
+import warnings
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
-from course_lib.noise import gradient_noise
+from course_lib.data import TensorData
+from course_lib.models import MLP
+from course_lib.noise import (
+    GradientNoise,
+    NoiseScaleMonitor,
+    gradient_noise,
+    mean_noise,
+    two_batch_noise,
+)
+from course_lib.training import fit
 
 
 def half_squared_error(outputs, targets):
@@ -132,3 +145,143 @@ def test_a_loss_that_is_not_one_number_is_named():
     network, x, y = classification()
     with pytest.raises(ValueError, match=r"one number, got shape \(1,\)"):
         gradient_noise(network, none_reduction, (x, y))
+
+
+def of_the_population(noise, samples):
+    """What is unbiased where N samples, drawn without replacement, stand for a population."""
+    squared_norm = noise.squared_norm - noise.covariance_trace / (samples - 1)
+    trace = samples / (samples - 1) * noise.covariance_trace
+    return squared_norm, trace, trace / squared_norm
+
+
+def mean_squared_norm(network, x, y, size):
+    """|g_B|², averaged over all batches of B samples that can be drawn."""
+    batches = [list(batch) for batch in itertools.combinations(range(len(x)), size)]
+    errors = [half_squared_error(network(x[batch]), y[batch]) for batch in batches]
+    gradients = [torch.autograd.grad(error, network.weight)[0] for error in errors]
+    return torch.stack(gradients).double().square().sum(2).mean().item()
+
+
+def test_two_batch_noise_is_unbiased():
+    network, x, y = regression(samples=7)
+    norms = mean_squared_norm(network, x, y, 2), mean_squared_norm(network, x, y, 5)
+    exact = of_the_population(gradient_noise(network, half_squared_error, (x, y)), 7)
+    assert two_batch_noise((2, 5), norms) == pytest.approx(exact, rel=1e-4)
+
+
+def test_two_batch_noise_on_paper():
+    """|G|² = 3 and tr(Σ) = 12: the squared norms of batches of 2 and 6 are 9 and 5 on average."""
+    assert two_batch_noise((2, 6), (9, 5)) == pytest.approx((3, 12, 4))
+
+
+def test_an_estimate_without_signal_has_an_infinite_scale():
+    assert two_batch_noise((1, 2), (4.0, 1.0)) == (-2.0, 6.0, math.inf)
+
+
+def test_mean_noise_is_the_ratio_of_the_means():
+    estimates = [GradientNoise(1.0, 2.0, 2.0), GradientNoise(-0.5, 4.0, math.inf)]
+    assert mean_noise(estimates) == (0.25, 3.0, 12.0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 2), (4, 4), (8, 4)])
+def test_sizes_that_are_not_small_and_big(sizes):
+    with pytest.raises(ValueError, match=r"must be a small and a bigger batch size, such as"):
+        two_batch_noise(sizes, (1.0, 1.0))
+
+
+def test_no_estimates():
+    with pytest.raises(ValueError, match="estimates is empty: give one or more"):
+        mean_noise([])
+
+
+class Foreign(LightningModule):
+    """Somebody else's module, whose learning rate of zero keeps the noise what it is."""
+
+    def __init__(self, network, loss):
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def training_step(self, batch, _):
+        x, y = batch
+        return self.loss(self.network(x), y)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def monitored(module, x, y, batch_size, accumulated, epochs=1, shuffle=True):
+    loader = DataLoader(TensorDataset(x, y), batch_size, shuffle=shuffle)
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    settings |= {"accelerator": "cpu", "enable_model_summary": False, "max_epochs": epochs}
+    monitor = NoiseScaleMonitor()
+    trainer = Trainer(callbacks=[monitor], accumulate_grad_batches=accumulated, **settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        trainer.fit(module, loader)
+    return monitor.measured, trainer
+
+
+def test_monitor_is_exact_where_single_samples_make_up_the_full_batch():
+    network, x, y = regression()
+    exact = of_the_population(gradient_noise(network, half_squared_error, (x, y)), 50)
+    measured, trainer = monitored(Foreign(network, half_squared_error), x, y, 1, 50, epochs=2)
+    assert measured == [pytest.approx(exact, rel=1e-4)] * 2
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert logged == pytest.approx(measured[-1]._asdict())
+
+
+@pytest.mark.parametrize(("batch_size", "accumulated"), [(10, 5), (4, 5)])
+def test_monitor_is_unbiased(batch_size, accumulated):
+    """Also where the last batch of an epoch and its last update are smaller."""
+    network, x, y = regression()
+    y = y + 5 + 5 * x[:, :1]  # a clear signal
+    exact = of_the_population(gradient_noise(network, half_squared_error, (x, y)), 50)
+    module = Foreign(network, half_squared_error)
+    measured, _ = monitored(module, x, y, batch_size, accumulated, epochs=40)
+    values = torch.tensor(measured, dtype=torch.float64)[:, :2]
+    standard_error = values.std(0) / math.sqrt(40) + 1e-4 * values.mean(0)
+    deviation = values.mean(0) - torch.tensor(exact[:2], dtype=torch.float64)
+    assert (deviation.abs() < 4 * standard_error).all()
+    assert (standard_error < 0.1 * values.mean(0)).all()
+
+
+def test_monitor_weighs_ragged_batches():
+    """Batches of 3, 3 and 1: 1/b = (1/3 + 1/3 + 1) / 3 = 1/1.8, and B = 3 b = 5.4."""
+    network, x, y = regression(samples=7)
+    pieces = zip(x.split(3), y.split(3), strict=True)
+    gradients = [
+        torch.autograd.grad(half_squared_error(network(x), y), network.weight)[0] for x, y in pieces
+    ]
+    gradients = torch.cat(gradients).double()
+    norms = gradients.square().sum(1).mean().item(), gradients.mean(0).square().sum().item()
+    module = Foreign(network, half_squared_error)
+    measured, _ = monitored(module, x, y, 3, 3, shuffle=False)
+    assert measured == [pytest.approx(two_batch_noise((1.8, 5.4), norms), rel=1e-4)]
+
+
+def test_monitor_skips_an_update_of_one_batch():
+    network, x, y = regression(samples=5)
+    measured, trainer = monitored(Foreign(network, half_squared_error), x, y, 1, 4)
+    assert trainer.global_step == 2 and len(measured) == 1
+
+
+def test_monitor_does_not_count_frozen_weights():
+    network, x, y = classification()
+    network[0].requires_grad_(False)
+    exact = of_the_population(gradient_noise(network, F.cross_entropy, (x, y)), 40)
+    module = Foreign(network, F.cross_entropy)
+    measured, _ = monitored(module.eval(), x, y, 1, 40)
+    assert measured[0][:2] == pytest.approx(exact[:2], rel=1e-3)
+
+
+def test_monitor_needs_accumulated_batches():
+    network, x, y = regression()
+    with pytest.raises(ValueError, match="accumulate_grad_batches=1: give Trainer 2 or more"):
+        monitored(Foreign(network, half_squared_error), x, y, 10, 1)
+
+
+def test_monitor_refuses_manual_optimization():
+    x, y = torch.randn(20, 64), torch.arange(20) % 10
+    with pytest.raises(ValueError, match="Cohort optimizes manually, without accumulating"):
+        options = {"batch_size": 5, "lr": 0.1, "max_epochs": 1, "progress": False}
+        fit(MLP, TensorData(x, y, x, y), **options, callbacks=[NoiseScaleMonitor()])
