@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+PIECE = 64  # steps whose losses are computed in one call: few calls, and little memory
+
 
 class DataSurface(ABC):
     """The mean loss of a model with two weights over N samples, as a surface.
@@ -131,6 +133,57 @@ class MiniBatch:
         return self.surface.loss(points, *(values[batch] for values in self.surface.data))
 
 
+def ravine(points: Tensor, condition: float = 100.0) -> Tensor:
+    """A long valley with steep walls: (x² / condition + y²) / 2, lowest at (0, 0).
+
+    Its curvatures are 1 / condition along x and 1 along y.
+
+    Args:
+        points: shape (..., 2).
+        condition: the condition number, 1 or more.
+
+    Raises:
+        ValueError: points that are not pairs, a condition below 1.
+    """
+    if not condition >= 1:
+        raise ValueError(f"condition must be a number from 1, got {condition!r}")
+    x, y = _coordinates(points)
+    return (x.square() / condition + y.square()) / 2
+
+
+def plateau(points: Tensor) -> Tensor:
+    """A pit in a plain, with slopes around: max(|x| - 3, 0)² / 2 + 1 - exp(-2x²) + y² / 2.
+
+    The plain lies at 1, for |x| from about 1.5 to 3: slopes of less than 0.07 that vanish
+    towards the outer edge. The pit is lowest at (0, 0), where the loss is 0.
+    Points: shape (..., 2); a ValueError tells of others.
+    """
+    x, y = _coordinates(points)
+    return (x.abs() - 3).relu().square() / 2 + 1 - (-2 * x.square()).exp() + y.square() / 2
+
+
+def bump(points: Tensor) -> Tensor:
+    """A bowl with a hill across its left side: (x² + y²) / 4 + 1.5 exp(-3 (x + 2)²).
+
+    The hill's top is at x = -2.12, a second minimum in front of it at x = -2.72, with curvature
+    4.51 along x. The lowest point is (0, 0) within 0.001.
+    Points: shape (..., 2); a ValueError tells of others.
+    """
+    x, y = _coordinates(points)
+    return (x.square() + y.square()) / 4 + 1.5 * (-3 * (x + 2).square()).exp()
+
+
+def saddle(points: Tensor) -> Tensor:
+    """A saddle between two minima: (x² - y²) / 2 + y⁴ / 4.
+
+    The saddle is at (0, 0); its ridge is the line y = 0. The minima are (0, 1) and (0, -1), a
+    quarter below the saddle.
+    Points: shape (..., 2); a ValueError tells of others.
+    """
+    x, y = _coordinates(points)
+    return (x.square() - y.square()) / 2 + y.square().square() / 4
+
+
 def descend(
     loss: Callable[[Tensor], Tensor],
     start: Tensor | Sequence[float],
@@ -178,7 +231,8 @@ def _tidy(path: list[Tensor], seeds: Sequence[int], surface: Callable) -> pd.Dat
     index = pd.MultiIndex.from_product([range(len(path)), seeds], names=["step", "seed"])
     frame = pd.DataFrame(torch.cat(path).numpy(), index=index, columns=["x", "y"])
     with torch.no_grad():
-        frame["loss"] = torch.cat([surface(points) for points in path]).numpy()
+        pieces = torch.stack(path).split(PIECE)
+        frame["loss"] = torch.cat([surface(points).flatten() for points in pieces]).numpy()
     return frame.reset_index()[["seed", "step", "x", "y", "loss"]]
 
 
@@ -207,6 +261,12 @@ def _check_losses(losses: Tensor, count: int) -> None:
         raise ValueError(
             f"loss must return one number per point, shape ({count},), got {tuple(losses.shape)}"
         )
+
+
+def _coordinates(points: Tensor) -> tuple[Tensor, Tensor]:
+    if points.ndim == 0 or points.shape[-1] != 2:
+        raise ValueError(f"points must have shape (..., 2), got {tuple(points.shape)}")
+    return points.unbind(-1)
 
 
 def _pairs(x: Tensor) -> Tensor:

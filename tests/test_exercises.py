@@ -18,8 +18,7 @@ from course_lib.training import fit
 
 QUESTIONS = {
     f"{name}.{question}": value
-    for name in exercises.__all__
-    if name.startswith("lesson")
+    for name in ("lesson_01", "lesson_02")  # the others have files of their own
     for question, value in vars(getattr(exercises, name)).items()
     if isinstance(value, Question)
 }

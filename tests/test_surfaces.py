@@ -1,11 +1,13 @@
 """Surfaces against closed forms, descend against hand-written updates."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from course_lib.surfaces import Autoencoder, LinearNeuron, descend
+from course_lib import surfaces
+from course_lib.surfaces import Autoencoder, LinearNeuron, bump, descend, plateau, ravine, saddle
 
 OPTIMIZERS = [
     (torch.optim.SGD, {}),
@@ -52,7 +54,50 @@ def test_autoencoder_has_its_minimum_and_saddle_at_the_unit_axes():
         assert tuple(curvatures.sign().tolist()) == signs
 
 
-@pytest.mark.parametrize("surface", [bowl(), Autoencoder(bowl().data[0])])
+def gradient(surface, *point):
+    point = torch.tensor(point, dtype=torch.float64, requires_grad=True)
+    return torch.autograd.grad(surface(point), point)[0].tolist()
+
+
+def curvatures(surface, *point):
+    point = torch.tensor(point, dtype=torch.float64)
+    return torch.autograd.functional.hessian(surface, point).diagonal().tolist()
+
+
+def test_a_ravine_has_the_condition_it_is_told():
+    assert curvatures(ravine, 3.0, -2.0) == pytest.approx([0.01, 1])
+    assert curvatures(partial(ravine, condition=4), 3.0, -2.0) == [0.25, 1]
+    assert ravine(torch.tensor([2.0, 3.0]), condition=4).item() == 5
+
+
+def test_a_plateau_is_flat_between_slope_and_pit():
+    values = plateau(torch.tensor([[0.0, 0], [0, 2], [2.5, 0], [-2.5, 0], [-5, 0]]))
+    assert values.tolist() == pytest.approx([0, 2, 1, 1, 3], abs=1e-5)
+    assert 0 < gradient(plateau, 1.5, 0.0)[0] < 0.07
+    assert abs(gradient(plateau, -3.0, 0.0)[0]) < 1e-6
+    assert gradient(plateau, -5.0, 1.0) == pytest.approx([-2, 1])
+
+
+def test_a_bump_has_a_minimum_in_front_of_its_hill():
+    pit, top = (-2.7218, 0.0), (-2.1235, 0.0)
+    assert gradient(bump, *pit) == pytest.approx([0, 0], abs=1e-3)
+    assert gradient(bump, *top) == pytest.approx([0, 0], abs=1e-3)
+    assert curvatures(bump, *pit) == pytest.approx([4.51, 0.5], abs=0.01)
+    assert curvatures(bump, *top)[0] < 0
+    assert gradient(bump, 0.0, 0.0)[0] == pytest.approx(0, abs=1e-3)
+    assert bump(torch.tensor([3.0, 2.0])).item() == pytest.approx(13 / 4)
+
+
+def test_a_saddle_falls_along_y_to_two_minima():
+    for point, height, signs in [((0.0, 0.0), 0, (1, -1)), ((0.0, -1.0), -1 / 4, (1, 1))]:
+        assert gradient(saddle, *point) == [0, 0]
+        assert saddle(torch.tensor(point)).item() == height
+        assert tuple(math.copysign(1, h) for h in curvatures(saddle, *point)) == signs
+
+
+@pytest.mark.parametrize(
+    "surface", [bowl(), Autoencoder(bowl().data[0]), ravine, plateau, bump, saddle]
+)
 def test_surfaces_take_points_of_any_leading_shape(surface):
     points = torch.randn(4, 3, 2, dtype=torch.float64)
     one_by_one = torch.stack([surface(point) for point in points.reshape(-1, 2)])
@@ -113,6 +158,43 @@ def test_descend_reports_the_loss_of_the_whole_surface():
     assert path.groupby("seed").step.apply(list).tolist() == [list(range(6))] * 2
 
 
+def quadratic(curvatures):
+    """One curvature for each trajectory."""
+    curvatures = torch.tensor(curvatures, dtype=torch.float64)
+    return lambda points: curvatures * points.square().sum(-1) / 2
+
+
+@pytest.mark.parametrize("momentum", [0.2, 0.5, 0.9])
+def test_descend_on_a_quadratic_is_the_closed_form(momentum):
+    """w_{t+1} = (1 + beta - s h) w_t - beta w_{t-1}, solved by the roots of its polynomial."""
+    lr, curvature, start = 0.3, 0.7, 2.0
+    path = descend(quadratic([curvature]), [start, 0.0], steps=25, lr=lr, momentum=momentum)
+    b, step = torch.tensor([momentum, lr * curvature], dtype=torch.complex128)
+    root = ((1 + b - step) ** 2 - 4 * b).sqrt()
+    first, second = (1 + b - step + root) / 2, (1 + b - step - root) / 2
+    share = (1 - step - second) / root
+    t = torch.arange(26)
+    expected = start * (share * first**t + (1 - share) * second**t).real
+    assert torch.allclose(points_of(path)[:, 0], expected, rtol=0, atol=1e-12)
+    assert points_of(path)[:, 1].tolist() == [0] * 26
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
+def test_heavy_ball_is_stable_up_to_two_times_one_plus_beta(momentum):
+    limit = 2 * (1 + momentum)
+    loss = quadratic([0.98 * limit, 1.02 * limit])
+    path = descend(loss, [[1.0, 0.0]] * 2, steps=400, lr=1.0, momentum=momentum)
+    stays, flies = path[path.step == 400].x.abs()
+    assert stays < 1 and flies > 1e3
+
+
+def test_descend_computes_long_paths_in_pieces(monkeypatch):
+    whole = descend(bowl(), [[2.0, 1.0], [0.0, 1.0]], steps=9, lr=0.1)
+    monkeypatch.setattr(surfaces, "PIECE", 4)
+    pieces = descend(bowl(), [[2.0, 1.0], [0.0, 1.0]], steps=9, lr=0.1)
+    assert pieces.loss.tolist() == pytest.approx(whole.loss.tolist())
+
+
 def test_a_seed_does_not_depend_on_its_neighbours():
     alone = descend(bowl().minibatch(3, seeds=[4]), [2.0, 1.0], steps=9, lr=0.1)
     among = descend(bowl().minibatch(3, seeds=6), [2.0, 1.0], steps=9, lr=0.1)
@@ -127,6 +209,10 @@ def test_a_seed_does_not_depend_on_its_neighbours():
         (lambda: LinearNeuron(torch.ones(4, 2), torch.ones(4, 1)), r"\(N,\), got \(4, 1\)"),
         (lambda: Autoencoder(torch.ones(0, 2)), r"got \[0\]"),
         (lambda: Autoencoder(torch.full((2, 2), math.nan)), "NaN"),
+        (lambda: ravine(torch.ones(2), condition=0.5), "condition .* got 0.5"),
+        (lambda: plateau(torch.ones(3)), r"points .* got \(3,\)"),
+        (lambda: bump(torch.ones(2, 1)), r"points .* got \(2, 1\)"),
+        (lambda: saddle(torch.tensor(1.0)), r"points .* got \(\)"),
         (lambda: bowl().minibatch(0), "from 1 to 20, got 0"),
         (lambda: bowl().minibatch(21), "from 1 to 20, got 21"),
         (lambda: bowl().minibatch(2.5), "from 1 to 20, got 2.5"),
