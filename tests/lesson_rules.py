@@ -21,6 +21,7 @@ NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
 CLAIMS = {"01": 7, "02": 9, "03": 9, "04": 7, "05": 8, "06": 8, "07": 7, "08": 7}
 CHECKED_TAG = "nbval-check-output"  # nbval overlooks a tag in capitals
+FAILING_TAG = "raises-exception"  # on a cell that shows an error on purpose
 MAX_LINES, MAX_MEDIAN, MAX_IMPORTS, MIN_EXERCISES, MIN_EXPERIMENTS = 20, 8, 5, 4, 3
 HOMES = re.compile(r"/(?:home|root|tmp)/|[/\\]Users[/\\]")
 EXPLORER = re.compile(r"\binteract\w*\(|@interact")
@@ -85,9 +86,13 @@ def cells_were_executed_in_order(notebook, name):
 
 @rule
 def no_cell_fails(notebook, name):
+    """None but those that say so, and these do."""
     for cell in code(notebook):
-        if any(output.output_type == "error" for output in cell.outputs):
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        if failed and FAILING_TAG not in cell.metadata.get("tags", []):
             yield f"a cell ends with an error: {cell.source}"
+        if not failed and FAILING_TAG in cell.metadata.get("tags", []):
+            yield f"a cell has the tag {FAILING_TAG!r} and ends without an error: {cell.source}"
 
 
 @rule
@@ -209,8 +214,8 @@ def few_names_are_imported(notebook, name):
 def every_cell_is_validated(notebook, name):
     marks = [(cell, set(cell.metadata.get("tags", []))) for cell in code(notebook)]
     for cell, tags in marks:
-        if tags - {CHECKED_TAG} or re.search(r"NBVAL_(?!CHECK_OUTPUT)", cell.source):
-            yield f"the only mark for nbval is the tag {CHECKED_TAG!r}: {tags} {cell.source}"
+        if tags - {CHECKED_TAG, FAILING_TAG} or re.search(r"NBVAL_(?!CHECK_OUTPUT)", cell.source):
+            yield f"the marks for nbval are {CHECKED_TAG}, {FAILING_TAG}: {tags} {cell.source}"
     if not any(
         CHECKED_TAG in tags or "# NBVAL_CHECK_OUTPUT" in cell.source for cell, tags in marks
     ):

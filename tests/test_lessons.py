@@ -57,6 +57,18 @@ def test_links_lead_from_page_to_page(notebook, tmp_path):
     assert 'id="epoch"' in (tmp_path / "build/glossary.html").read_text()
 
 
+def test_a_cell_that_fails_on_purpose_shows_its_message_alone(notebook):
+    path = notebook("1.ipynb", "import json\njson.loads('?')", "6 * 7")
+    asked = nbformat.read(path, as_version=4)
+    asked.cells[0].metadata["tags"] = ["raises-exception"]
+    nbformat.write(asked, path)
+    assert lessons.main([path], write=True) == 0
+    failing, after = nbformat.read(path, as_version=4).cells
+    [error] = failing.outputs
+    assert error.traceback == [f"JSONDecodeError: {error.evalue}"]
+    assert after.outputs
+
+
 def test_a_kernel_that_dies_is_named(notebook, capsys):
     assert lessons.main([notebook("1.ipynb", "import os", "os._exit(1)")], write=False) == 1
     assert "FAILED: 1, cell 2: " in capsys.readouterr().err
@@ -84,3 +96,11 @@ def test_what_must_not_be_committed_is_not_written(notebook, capsys, source, rea
     assert lessons.main([path], write=True) == 1
     assert f"FAILED: 1, {reason}" in capsys.readouterr().err
     assert path.read_text() == before
+
+
+def test_figures_lie_beside_the_pages_that_show_them(notebook, tmp_path):
+    path = notebook("1.ipynb", "1")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/ball.gif").write_bytes(b"GIF")
+    lessons.main([path], write=False)
+    assert (tmp_path / "build/figures/ball.gif").read_bytes() == b"GIF"

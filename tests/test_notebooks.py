@@ -107,6 +107,10 @@ def widget():
     return new_output("display_data", {lessons.WIDGET: {"model_id": "1"}})
 
 
+def failure():
+    return new_output("error", ename="E", evalue="", traceback=["E: "])
+
+
 BROKEN = [
     ("first_cell_tells_what_comes", say(0, first_cell().replace("# Lesson 1", "Lesson 1"))),
     ("first_cell_tells_what_comes", say(0, first_cell().replace("How many?", "Many."))),
@@ -117,7 +121,8 @@ BROKEN = [
     ("second_cell_sets_up", say(1, "import torch")),
     ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=7)),
     ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=None)),
-    ("no_cell_fails", show(7, new_output("error", ename="E", evalue="", traceback=[]))),
+    ("no_cell_fails", show(7, failure())),
+    ("no_cell_fails", mark(7, tags=["raises-exception"])),
     ("outputs_say_nothing_of_the_run", show(7, new_output("stream", text="/tmp/x.npz"))),
     ("outputs_say_nothing_of_the_run", show(7, new_output("stream", text=f"in {ROOT}"))),
     ("outputs_say_nothing_of_the_run", show(7, new_output("stream", name="stderr", text="Oh"))),
@@ -160,6 +165,13 @@ def test_the_rule_finds_a_broken_lesson(name, change, lesson):
     broken = copy.deepcopy(lesson)
     change(broken.cells)
     assert list(getattr(lesson_rules, name)(broken, NAME))
+
+
+def test_a_cell_may_fail_if_it_says_so(lesson):
+    show(5, failure())(lesson.cells)
+    mark(5, tags=["raises-exception"])(lesson.cells)
+    assert not list(lesson_rules.no_cell_fails(lesson, NAME))
+    assert not list(lesson_rules.every_cell_is_validated(lesson, NAME))
 
 
 def test_neighbours_must_be_linked(lesson, monkeypatch):

@@ -8,6 +8,7 @@ A lesson that fails does not stop the others; it is named at the end, with its c
 import argparse
 import hashlib
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -95,6 +96,9 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not passing(output)]
+            for output in cell.outputs:
+                if output.output_type == "error":  # the way to it leads through this machine
+                    output.traceback = [f"{output.ename}: {output.evalue}"]
 
 
 def passing(output: nbformat.NotebookNode) -> bool:
@@ -118,7 +122,8 @@ def traces(notebook: nbformat.NotebookNode) -> list[str]:
 def text_of(output: nbformat.NotebookNode) -> str:
     """Return all that an output says in characters; images are left out."""
     data = output.get("data", {})
-    return output.get("text", "") + "".join(str(data[kind]) for kind in data if "image" not in kind)
+    texts = [str(data[kind]) for kind in data if "image" not in kind]
+    return "".join([output.get("text", ""), *output.get("traceback", []), *texts])
 
 
 def write_page(notebook: nbformat.NotebookNode, name: str) -> None:
@@ -131,8 +136,10 @@ def write_page(notebook: nbformat.NotebookNode, name: str) -> None:
 
 
 def write_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write the executed notebook, its HTML page and the glossary's to build/."""
+    """Write the executed notebook, its HTML page, the glossary's and the figures to build/."""
     BUILD.mkdir(exist_ok=True)
+    if (figures := path.with_name("figures")).exists():
+        shutil.copytree(figures, BUILD / "figures", dirs_exist_ok=True)
     normalise(notebook)
     nbformat.write(notebook, BUILD / path.name)
     write_page(notebook, path.stem)
