@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
 bench: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help lab test lessons notebooks claims stamp bench
+.PHONY: help lab test lessons notebooks claims reproduce stamp bench
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ notebooks: $(READY) ## execute the lessons in place, as they are committed (LESS
 
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
 	@$(RUN) tools/claims.py
+
+reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
+	@$(RUN) tools/reproduce.py
 
 bench: $(VENV)/.bench ## measure speed and memory (half an hour), write build/benchmark.md
 	@echo "Measuring speed and memory (half an hour; leave the machine alone meanwhile) ..."
