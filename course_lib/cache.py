@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytorch_lightning
 import torch
 
@@ -28,7 +27,7 @@ class Cache:
 
     def __init__(self, folder: str | Path, cohort: Cohort, batches: Batches, limits: dict):
         data = batches.data
-        tensors = [*cohort.state_dict().values()]
+        tensors = [*cohort.stacked.state_dict().values()]
         tensors += [data.x_train, data.y_train, data.x_val, data.y_val]
         settings = {
             "form": repr(cohort.stacked),
@@ -48,15 +47,13 @@ class Cache:
     def exists(self) -> bool:
         return self.file.exists()
 
-    def write(self, history: pd.DataFrame, cohort: Cohort) -> None:
+    def write(self, cohort: Cohort) -> None:
         """Write all or nothing: under another name first, then renamed."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.file.with_suffix(".unfinished")
-        torch.save({"history": history.to_dict("list"), "state": cohort.state_dict()}, unfinished)
+        torch.save(cohort.state_dict(), unfinished)
         unfinished.replace(self.file)
 
-    def read_into(self, cohort: Cohort) -> pd.DataFrame:
-        """Load the trained weights into the cohort and return the history."""
-        saved = torch.load(self.file)
-        cohort.load_state_dict(saved["state"])
-        return pd.DataFrame(saved["history"])
+    def read_into(self, cohort: Cohort) -> None:
+        """Load the trained weights and the history into the cohort."""
+        cohort.load_state_dict(torch.load(self.file))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import pandas as pd
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -57,18 +58,31 @@ class Cohort(LightningModule):
         **optimizer_options,
     ):
         super().__init__()
-        self.seeds = _checked_seeds(seeds)
+        self.seeds = checked_seeds(seeds)
         self.optimizer, self.options = optimizer, {"lr": _checked_lr(lr), **optimizer_options}
         check_elementwise(optimizer, self.options)
         networks = [seeded(network, seed) for seed in self.seeds]
         self.stacked = _stacked(networks)
         self.alone = [copy.deepcopy(each).to("meta") for each in networks]  # forms without numbers
         self.examples, self.seconds = 0, 0.0  # used and spent in training
+        self.history = pd.DataFrame()  # what a Recorder has recorded
         self.may_stop_early = False
         self.map = map
         self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.num_devices > 1:  # a forked process hangs if it starts threads again
+            torch.set_num_threads(1)
+
+    def get_extra_state(self) -> dict:
+        """The history: it goes where the weights go, to a file or to another process."""
+        return {"history": self.history.to_dict("list"), "attrs": self.history.attrs}
+
+    def set_extra_state(self, state: dict) -> None:
+        self.history = pd.DataFrame(state["history"])
+        self.history.attrs = state["attrs"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.stacked.parameters(), **self.options)
@@ -83,7 +97,7 @@ class Cohort(LightningModule):
     def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
         """One update for each batch, up to the Trainer's `max_steps`."""
         started = time.perf_counter()
-        batches = batches[: self._updates_left()]
+        batches = [self.share(batch, axis=1) for batch in batches[: self._updates_left()]]
         with self._replica_map(batches[0][0]) as self.map:
             self._update(batches)
             seconds = time.perf_counter() - started
@@ -109,6 +123,26 @@ class Cohort(LightningModule):
         self.train()
         return _mean_cross_entropy(outputs, y[None]), (outputs.argmax(-1) == y).float().mean(1)
 
+    def share(self, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
+        """This process's part of the samples, where several train together."""
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        return [tensor.tensor_split(processes, axis)[rank].contiguous() for tensor in tensors]
+
+    def mean(self, means: Sequence[Tensor], samples: int) -> tuple[Sequence[Tensor], int]:
+        """From means over this process's samples to those over the samples of all processes."""
+        if self.trainer.world_size == 1:
+            return means, samples
+        sums = torch.cat([*(mean.flatten() for mean in means), torch.ones(1)]) * samples
+        torch.distributed.all_reduce(sums)
+        *sums, total = sums.split([*(mean.numel() for mean in means), 1])
+        overall = [(sum / total).view_as(mean) for sum, mean in zip(sums, means, strict=True)]
+        return overall, int(total)
+
+    def synchronize_buffers(self) -> None:
+        """The first process's running statistics become those of all, as in PyTorch's DDP."""
+        for buffer in self.stacked.buffers():
+            buffer.copy_(self.trainer.strategy.broadcast(buffer))
+
     def train(self, mode: bool = True) -> "Cohort":
         for network in self.alone:
             network.train(mode)
@@ -123,11 +157,11 @@ class Cohort(LightningModule):
         optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
         state = self._state()
         for x, y in batches:
-            gradients = self.gradients(state, x, y)
+            gradients, samples = self.mean(self.gradients(state, x, y), y.shape[1])
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
-            self.examples += y.shape[1]
+            self.examples += samples
 
     def _state(self) -> State:
         parameters = {name: value.detach() for name, value in self.stacked.named_parameters()}
@@ -250,7 +284,7 @@ def _mean_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return (outputs.logsumexp(-1) - chosen).mean(1)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+def checked_seeds(seeds: Sequence[int]) -> list[int]:
     seeds = list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds} must be one or more different whole numbers")

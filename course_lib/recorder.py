@@ -2,11 +2,13 @@
 
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.utilities import rank_zero_only
 from tqdm import tqdm
 
 from course_lib.batches import Batches
@@ -43,10 +45,10 @@ class Recorder(Callback):
         self._evaluate(trainer, cohort)
         trainer.should_stop |= self.stop_at is not None and bool(self.finished.all())
 
-    def history(self, cohort: Cohort) -> pd.DataFrame:
-        """One row per seed and evaluation, as `training.Run` says."""
+    def on_train_end(self, trainer: Trainer, cohort: Cohort) -> None:
+        """Give the cohort its history: one row per seed and evaluation, as `training.Run` says."""
         frames = [pd.DataFrame(row) for row in self.rows]
-        history = pd.concat(frames, ignore_index=True)
+        history = pd.concat(frames, ignore_index=True).astype(dict.fromkeys(MEASURES, float))
         if (history.epoch % 1 == 0).all():
             history["epoch"] = history.epoch.astype(int)
         history["diverged"] = ~np.isfinite(history.train_loss)
@@ -54,13 +56,11 @@ class Recorder(Callback):
             "compiled": cohort.compiled is not None,
             "compile_seconds": cohort.compile_seconds,
         }
-        return history
+        cohort.history = history
 
     def _evaluate(self, trainer: Trainer, cohort: Cohort) -> None:
-        data = self.batches.data
-        parts = (data.x_train, data.y_train), (data.x_val, data.y_val)
-        values = (value for part in parts for value in cohort.evaluate(*part))
-        measured = dict(zip(MEASURES, values, strict=True))
+        cohort.synchronize_buffers()
+        measured = dict(zip(MEASURES, self._measured(cohort), strict=True))
         trainer.callback_metrics.update({name: each.mean() for name, each in measured.items()})
         self._mark_finished(measured)
         counted = {
@@ -73,6 +73,13 @@ class Recorder(Callback):
         }
         self.rows.append({**counted, **measured})
 
+    def _measured(self, cohort: Cohort) -> Iterator[torch.Tensor]:
+        data = self.batches.data
+        for part in ((data.x_train, data.y_train), (data.x_val, data.y_val)):
+            x, y = cohort.share(part, axis=0)
+            means, _ = cohort.mean(cohort.evaluate(x, y), len(y))
+            yield from means
+
     def _mark_finished(self, measured: dict[str, torch.Tensor]) -> None:
         self.finished = self.finished | ~measured["train_loss"].isfinite()
         for measure, target in (self.stop_at or {}).items():
@@ -84,14 +91,17 @@ class Recorder(Callback):
 class ProgressBar(Callback):
     """One bar for one run: epochs, or updates where the Trainer counts updates."""
 
+    @rank_zero_only
     def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
         self.by_step = trainer.max_steps != -1
         total, unit = (trainer.max_steps, "step") if self.by_step else (trainer.max_epochs, "epoch")
         self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False, file=sys.stdout)
 
+    @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
         done = trainer.global_step if self.by_step else trainer.current_epoch + 1
         self.bar.update(done - self.bar.n)
 
+    @rank_zero_only
     def teardown(self, trainer: Trainer, cohort: Cohort, stage: str) -> None:
         self.bar.close()

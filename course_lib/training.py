@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 
@@ -14,15 +15,21 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
+from torch.distributed import is_torchelastic_launched
 from tqdm import tqdm
 
 from course_lib.batches import Batches
 from course_lib.cache import Cache
-from course_lib.cohort import Cohort
+from course_lib.cohort import Cohort, checked_seeds
 from course_lib.data import TensorData
 from course_lib.recorder import MEASURES, ProgressBar, Recorder
+from course_lib.shares import shared_out
+
+SEEDS_AT_ONCE = 16  # of a sweep: more cost as much again
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,9 @@ def fit(
     max_steps: int | None = None,
     stop_at: dict[str, float] | None = None,
     callbacks: Iterable[Callback] = (),
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
     progress: bool = True,
     cache: str | Path | None = None,
     **optimizer_options,
@@ -78,7 +88,7 @@ def fit(
     Args:
         network: makes one network, for instance a class or a `functools.partial`.
         data: training and validation tensors.
-        batch_size: samples an update, from 1 to N, or "full" for all N.
+        batch_size: samples an update and device, from 1 to N, or "full" for all N.
         seeds: how many seeds (then 0, 1, ...), or the seeds themselves.
         optimizer: an elementwise optimizer from `torch.optim`.
         lr: learning rate.
@@ -88,6 +98,13 @@ def fit(
             ends with the epoch in which the last seed has reached it or has diverged.
         callbacks: Lightning callbacks. Updates are made many to a ``training_step``; where a
             callback has a hook around training batches, there is one update to a step.
+        devices: processes on each node that share every batch: with n of them in all, an update
+            takes ``n * batch_size`` samples, which is the history's batch_size. The gradients are
+            averaged, so all processes take the steps that one would take with this global batch
+            (to rounding; batch normalization uses the statistics of each process's share).
+        num_nodes: machines with that many devices each.
+        strategy: Lightning's name of how to start the processes: "ddp" in a script, "ddp_fork" in
+            a notebook, or "auto". Each process computes on one thread.
         progress: show a progress bar.
         cache: a folder for finished runs; a run that is there already is read, not trained.
         **optimizer_options: the optimizer's other arguments, for instance ``momentum=0.9``.
@@ -98,17 +115,22 @@ def fit(
     limits = _checked_limits(max_epochs, max_steps)
     _check_stop(stop_at)
     callbacks = list(callbacks)
-    cohort = Cohort(network, _numbered(seeds), optimizer, lr=lr, **optimizer_options)
-    batches = Batches(data, batch_size, cohort.seeds, single=_hooks_into_batches(callbacks))
-    if cache is None:
-        return _train(cohort, batches, limits, stop_at, callbacks, progress)
-    if callbacks:
+    if callbacks and cache is not None:
         raise ValueError("cache cannot tell runs with different callbacks apart; give one of both")
-    finished = Cache(cache, cohort, batches, {**limits, "stop_at": stop_at})
-    if not finished.exists():
-        run = _train(cohort, batches, limits, stop_at, callbacks, progress)
-        finished.write(run.history, cohort)
-    return Run(finished.read_into(cohort), cohort.networks())
+    processes = {"devices": devices, "num_nodes": num_nodes}
+    cohort = Cohort(network, _numbered(seeds), optimizer, lr=lr, **optimizer_options)
+    global_size = _global_batch_size(data, batch_size, **processes)
+    batches = Batches(data, global_size, cohort.seeds, single=_hooks_into_batches(callbacks))
+    kept = cache and Cache(cache, cohort, batches, {**limits, **processes, "stop_at": stop_at})
+    if kept and kept.exists():
+        kept.read_into(cohort)
+    else:
+        trainer = _train(
+            cohort, batches, stop_at, callbacks, progress, **limits, **processes, strategy=strategy
+        )
+        if kept and trainer.is_global_zero:
+            kept.write(cohort)
+    return Run(cohort.history, cohort.networks())
 
 
 def sweep(
@@ -116,6 +138,7 @@ def sweep(
     data: TensorData,
     *,
     batch_sizes: Iterable[int | str],
+    seeds: int | Sequence[int] = 8,
     lr: float | Callable[[int], float],
     progress: bool = True,
     n_jobs: int = 1,
@@ -123,14 +146,19 @@ def sweep(
 ) -> pd.DataFrame:
     """`fit` for each batch size; the histories in one table.
 
+    In processes started by ``torchrun`` the sweep is shared out: each process trains the next
+    cell (a batch size with up to 16 seeds) that nobody has taken, and all of them return the
+    whole table.
+
     Args:
         network: makes one network.
         data: training and validation tensors.
         batch_sizes: samples an update; "full" stands for all of them.
+        seeds: how many seeds, or the seeds themselves; 16 at a time are trained at once.
         lr: one learning rate for all, or a function of the batch size (in samples).
         progress: show one progress bar for the whole sweep.
-        n_jobs: how many batch sizes to train at once, each in a process of its own; -1 for as
-            many as there are cores. The first sweep with processes waits seconds for their start.
+        n_jobs: how many cells to train at once, each in a process of its own; -1 for as many as
+            there are cores. The first sweep with processes waits seconds for their start.
         **options: the other arguments of `fit`. With `cache`, a sweep that was interrupted
             goes on where it stopped.
 
@@ -138,16 +166,18 @@ def sweep(
         ValueError: as `fit`; a wrong batch size is named before the first one is trained.
     """
     sizes = [data.checked_batch_size(size) for size in batch_sizes]
-    runs = (
-        delayed(_history)(
-            network, data, batch_size=size, lr=lr(size) if callable(lr) else lr, **options
-        )
-        for size in sizes
-    )
-    histories = Parallel(n_jobs, return_as="generator")(runs)
-    if progress:
-        bar = {"desc": "sweep", "unit": "size", "leave": False, "file": sys.stdout}
-        histories = tqdm(histories, total=len(sizes), **bar)
+    cells = [
+        partial(_history, network, data, batch_size=size, seeds=group, lr=rate, **options)
+        for size, rate in ((size, lr(size) if callable(lr) else lr) for size in sizes)
+        for group in _groups(checked_seeds(_numbered(seeds)))
+    ]
+    if is_torchelastic_launched():
+        histories = shared_out(cells)
+    else:
+        histories = Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
+    if progress and rank_zero_only.rank == 0:
+        bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
+        histories = tqdm(histories, total=len(cells), **bar)
     return pd.concat(histories, ignore_index=True)
 
 
@@ -155,21 +185,27 @@ def _history(*arguments, **options) -> pd.DataFrame:
     return fit(*arguments, progress=False, **options).history
 
 
+def _groups(seeds: list[int]) -> list[list[int]]:
+    return [seeds[start : start + SEEDS_AT_ONCE] for start in range(0, len(seeds), SEEDS_AT_ONCE)]
+
+
 def _train(
     cohort: Cohort,
     batches: Batches,
-    limits: dict[str, int],
     stop_at: dict[str, float] | None,
     callbacks: list[Callback],
     progress: bool,
-) -> Run:
+    **trainer_options,
+) -> Trainer:
+    """Leave the trained networks and the history in the cohort; return the Trainer."""
     recorder = Recorder(batches, stop_at)
     cohort.may_stop_early = stop_at is not None
     bars = [ProgressBar()] if progress else []
     with _quiet_lightning(), _interruptible():
         trainer = Trainer(
-            **limits,
+            **trainer_options,
             accelerator="cpu",
+            plugins=_environment(**trainer_options),
             callbacks=[recorder, *bars, *callbacks],
             logger=False,
             enable_checkpointing=False,
@@ -177,21 +213,28 @@ def _train(
             enable_model_summary=False,
         )
         trainer.fit(cohort, batches)
-    return Run(recorder.history(cohort), cohort.networks())
+    return trainer
+
+
+def _environment(devices: int, num_nodes: int, **_) -> list[LightningEnvironment]:
+    """A run on one device is alone, even where torchrun has started other processes beside it."""
+    return [LightningEnvironment()] if devices == num_nodes == 1 else []
 
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Without Lightning's notes on hardware, data loading and checkpoints."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -214,6 +257,24 @@ def _hooks_into_batches(callbacks: list[Callback]) -> bool:
 
 def _numbered(seeds: int | Sequence[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, Integral) else list(seeds)
+
+
+def _global_batch_size(
+    data: TensorData, batch_size: int | str, devices: int, num_nodes: int
+) -> int | str:
+    """Samples an update, those of all devices together."""
+    for name, number in {"devices": devices, "num_nodes": num_nodes}.items():
+        if not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name}={number!r} must be a whole number from 1")
+    size, samples = data.checked_batch_size(batch_size), len(data.x_train)
+    if batch_size == "full":
+        return batch_size
+    if size * devices * num_nodes > samples:
+        raise ValueError(
+            f"{batch_size=} on {devices * num_nodes} devices takes more than the {samples:,} "
+            f"training samples an update; give at most {samples // (devices * num_nodes)}"
+        )
+    return size * devices * num_nodes
 
 
 def _checked_limits(max_epochs: int | None, max_steps: int | None) -> dict[str, int]:

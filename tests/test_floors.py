@@ -20,6 +20,7 @@ FLOORS = {
     "curvature": 1,
     "elementwise": 0,
     "speed": 0,
+    "shares": 0,
     "data": 0,
     "models": 0,
     "surfaces": 0,

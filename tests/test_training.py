@@ -12,7 +12,7 @@ from course_lib import training
 from course_lib.cohort import Cohort
 from course_lib.data import Digits, TensorData
 from course_lib.models import MLP
-from course_lib.training import fit, sweep
+from course_lib.training import Run, fit, sweep
 
 fit = partial(fit, progress=False)
 COLUMNS = [
@@ -147,6 +147,18 @@ def test_sweep_is_the_same_in_processes(data):
     pd.testing.assert_frame_equal(here, elsewhere)
 
 
+def test_sweep_trains_sixteen_seeds_at_a_time(data, monkeypatch):
+    groups = []
+    monkeypatch.setattr(
+        training,
+        "fit",
+        lambda *_, seeds, **__: groups.append(seeds) or Run(pd.DataFrame({"seed": seeds}), []),
+    )
+    history = sweep(MLP, data, batch_sizes=[8], seeds=range(3, 36), lr=0.1, max_epochs=1)
+    assert [len(group) for group in groups] == [16, 16, 1]
+    assert history.seed.tolist() == list(range(3, 36))
+
+
 def test_sweep_names_a_wrong_batch_size_before_it_trains(data, monkeypatch):
     monkeypatch.setattr(training, "fit", None)
     with pytest.raises(ValueError, match="batch_size=500 must be a whole number from 1 to 200"):
@@ -167,6 +179,9 @@ def test_batch_size_out_of_range(data, batch_size):
         ({"max_epochs": 0}, "max_epochs=0 must be a whole number from 1"),
         ({"max_steps": 2.5}, "max_steps=2.5 must be a whole number from 1"),
         ({"max_epochs": 1, "lr": 0}, "lr=0 must be a positive number"),
+        ({"max_epochs": 1, "devices": 0}, "devices=0 must be a whole number from 1"),
+        ({"max_epochs": 1, "num_nodes": "2"}, "num_nodes='2' must be a whole number from 1"),
+        ({"max_epochs": 1, "devices": 30}, "batch_size=8 on 30 devices .* give at most 6"),
         ({"max_epochs": 1, "seeds": 0}, r"seeds=\[\] must be one or more"),
         ({"max_epochs": 1, "stop_at": {"accuracy": 0.9}}, "stop_at=.*must hold one of train_loss"),
         ({"max_epochs": 1, "optimizer": torch.optim.LBFGS}, "optimizer=LBFGS couples replicas"),
