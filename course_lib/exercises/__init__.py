@@ -9,7 +9,26 @@ In a lesson::
     # lesson_01.q1.solution()
 """
 
-from course_lib.exercises import lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_06
+from course_lib.exercises import (
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_04,
+    lesson_05,
+    lesson_06,
+    lesson_07,
+    lesson_08,
+)
 from course_lib.exercises.question import ____
 
-__all__ = ["____", "lesson_01", "lesson_02", "lesson_03", "lesson_04", "lesson_05", "lesson_06"]
+__all__ = [
+    "____",
+    "lesson_01",
+    "lesson_02",
+    "lesson_03",
+    "lesson_04",
+    "lesson_05",
+    "lesson_06",
+    "lesson_07",
+    "lesson_08",
+]
