@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from course_lib.elementwise import check_elementwise
-from course_lib.speed import compiled, replica_map
+from course_lib.speed import ConvolutionsAsProducts, compiled, recorded, replica_map
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
-# (measured on CPUs; stacked convolutions become grouped ones, which pay off for less).
+# (measured on CPUs; convolutions make more of them, and fill the cache sooner).
 VECTORIZED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
-# Seconds of a run that must be left: compiling takes 1 to 15, and then runs 2 to 5 times as fast.
-COMPILING_PAYS = 15.0
+# Seconds of a run that must be left before one thinks of compiling; then as many times those
+# that recording the operations took. (Compiling took 40 to 70 times as long as recording, and
+# the compiled update an eighth to a half of the time of another.)
+COMPILING_MAY_PAY, COMPILING_PAYS = 10.0, 100
 EVALUATION_ELEMENTS = 2**24  # input numbers of one forward pass of an evaluation
 
 State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers by name
@@ -69,6 +71,7 @@ class Cohort(LightningModule):
         self.may_stop_early = False
         self.map = map
         self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
+        self.compiling_pays = COMPILING_MAY_PAY
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
 
@@ -188,7 +191,8 @@ class Cohort(LightningModule):
         return _unstacked(state, len(self.seeds)), x.expand(len(self.seeds), *x.shape[1:])
 
     def _one(self, state: State, x: Tensor) -> Tensor:
-        return functional_call(self.stacked, state, (x,))
+        with ConvolutionsAsProducts():
+            return functional_call(self.stacked, state, (x,))
 
     def _is_small(self, x: Tensor) -> bool:
         return x[0].numel() <= self.vectorized_up_to
@@ -205,11 +209,14 @@ class Cohort(LightningModule):
         rest = seconds * self._updates_to_go()
         if self.may_stop_early:
             rest = min(rest, self.seconds)
-        if self.compiled_for is None and rest > COMPILING_PAYS and self._is_small(batch[0]):
-            started = time.perf_counter()
-            self.compiled_for = batch[0].shape
-            self.compiled = compiled(self._gradients, (self._state(), *batch))
-            self.compile_seconds = time.perf_counter() - started
+        if self.compiled_for is None and rest > self.compiling_pays and self._is_small(batch[0]):
+            started, example = time.perf_counter(), (self._state(), *batch)
+            operations = recorded(self._gradients, example)
+            self.compiling_pays = COMPILING_PAYS * (time.perf_counter() - started)
+            if rest > self.compiling_pays:
+                self.compiled_for = batch[0].shape
+                self.compiled = compiled(operations, example)
+            self.compile_seconds += time.perf_counter() - started
 
     def _replica(self, state: dict[str, Tensor], index: int) -> nn.Module:
         slices = {name: values[index].clone() for name, values in state.items()}
