@@ -47,7 +47,9 @@ def compiled(operations: GraphModule | None, example: tuple) -> Callable | None:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch._inductor.compile(operations, list(example))
+            # Vectorizing is left to the C++ compiler: equally fast code, compiled in less time.
+            options = {"cpp.vec_isa_ok": False}
+            return torch._inductor.compile(operations, list(example), options=options)
     except Exception:  # whatever is missing, the function itself still works
         return None
 

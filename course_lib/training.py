@@ -1,4 +1,4 @@
-"""`fit` and `sweep`: train many seeds at once, get a tidy table back."""
+"""`fit`, `sweep` and `collect`: train many seeds at once, get a tidy table back."""
 
 import logging
 import signal
@@ -171,14 +171,31 @@ def sweep(
         for size, rate in ((size, lr(size) if callable(lr) else lr) for size in sizes)
         for group in _groups(checked_seeds(_numbered(seeds)))
     ]
+    return collect(cells, n_jobs=n_jobs, progress=progress)
+
+
+def collect(
+    cells: Sequence[Callable[[], pd.DataFrame]], *, n_jobs: int = 1, progress: bool = True
+) -> pd.DataFrame:
+    """Call functions that return tables; all rows in one table, in the functions' order.
+
+    In processes started by ``torchrun`` the functions are shared out, as `sweep` says.
+
+    Args:
+        cells: functions without arguments, for instance made with `functools.partial`. Those that
+            call `fit` should give it ``progress=False``.
+        n_jobs: how many to call at once, each in a process of its own; -1 for as many as there
+            are cores.
+        progress: show one progress bar for all.
+    """
     if is_torchelastic_launched():
-        histories = shared_out(cells)
+        tables = shared_out(cells)
     else:
-        histories = Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
+        tables = Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
     if progress and rank_zero_only.rank == 0:
         bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
-        histories = tqdm(histories, total=len(cells), **bar)
-    return pd.concat(histories, ignore_index=True)
+        tables = tqdm(tables, total=len(cells), **bar)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _history(*arguments, **options) -> pd.DataFrame:

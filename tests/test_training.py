@@ -12,7 +12,7 @@ from course_lib import training
 from course_lib.cohort import Cohort
 from course_lib.data import Digits, TensorData
 from course_lib.models import MLP
-from course_lib.training import Run, fit, sweep
+from course_lib.training import Run, collect, fit, sweep
 
 fit = partial(fit, progress=False)
 COLUMNS = [
@@ -145,6 +145,14 @@ def test_sweep_is_the_same_in_processes(data):
         for n_jobs in (1, 2)
     )
     pd.testing.assert_frame_equal(here, elsewhere)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_collect_keeps_the_order(n_jobs):
+    cells = [lambda x=x: pd.DataFrame({"x": [x, -x]}) for x in range(5)]
+    table = collect(cells, n_jobs=n_jobs, progress=False)
+    assert table.x.tolist() == [0, 0, 1, -1, 2, -2, 3, -3, 4, -4]
+    assert table.index.tolist() == list(range(10))
 
 
 def test_sweep_trains_sixteen_seeds_at_a_time(data, monkeypatch):
