@@ -1,5 +1,13 @@
 """Small networks run on one thread, in the loops that the tests compare with, too."""
 
+import pytest
 import torch
 
+pytest.register_assert_rewrite("exercise_rules")
+
 torch.set_num_threads(1)
+
+
+def pytest_generate_tests(metafunc):
+    if hasattr(metafunc.module, "LESSON"):
+        metafunc.module.parametrize(metafunc)
