@@ -10,21 +10,16 @@ import pandas as pd
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
 
 from course_lib.elementwise import check_elementwise
-from course_lib.speed import ConvolutionsAsProducts, compiled, recorded, replica_map
+from course_lib.replicas import State, seeded, set_tensors, stacked, unstacked
+from course_lib.speed import Compiler, ConvolutionsAsProducts, replica_map
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
 # (measured on CPUs; convolutions make more of them, and fill the cache sooner).
 VECTORIZED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
-# Seconds of a run that must be left before one thinks of compiling; then as many times those
-# that recording the operations took. (Compiling took 40 to 70 times as long as recording, and
-# the compiled update an eighth to a half of the time of another.)
-COMPILING_MAY_PAY, COMPILING_PAYS = 10.0, 100
 EVALUATION_ELEMENTS = 2**24  # input numbers of one forward pass of an evaluation
-
-State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers by name
 
 
 class Cohort(LightningModule):
@@ -64,14 +59,13 @@ class Cohort(LightningModule):
         self.optimizer, self.options = optimizer, {"lr": _checked_lr(lr), **optimizer_options}
         check_elementwise(optimizer, self.options)
         networks = [seeded(network, seed) for seed in self.seeds]
-        self.stacked = _stacked(networks)
+        self.stacked = stacked(networks)
         self.alone = [copy.deepcopy(each).to("meta") for each in networks]  # forms without numbers
         self.examples, self.seconds = 0, 0.0  # used and spent in training
         self.history = pd.DataFrame()  # what a Recorder has recorded
         self.may_stop_early = False
         self.map = map
-        self.compiled, self.compiled_for, self.compile_seconds = None, None, 0.0
-        self.compiling_pays = COMPILING_MAY_PAY
+        self.compiler = Compiler()
         convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
         self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
 
@@ -108,10 +102,16 @@ class Cohort(LightningModule):
             self._compile_if_it_pays(batches[0], seconds / len(batches))
 
     def gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``."""
-        if self.compiled is not None and x.shape == self.compiled_for:
-            return self.compiled(state, x, y)
-        return self._gradients(state, x, y)
+        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``.
+
+        Small batches go through all replicas at once, since issuing the operations is what
+        costs; large ones go through each replica by itself, since arithmetic is what costs.
+        """
+        if self._is_small(x):
+            return _loss_gradients(lambda state: self._outputs(state, x), state, y)
+        labels = y.expand(len(self.seeds), -1)
+        each = self.map(_gradients_alone, self.alone, *self._split(state, x), labels)
+        return [torch.stack(replicas) for replicas in zip(*each, strict=True)]
 
     @torch.inference_mode()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,28 +157,47 @@ class Cohort(LightningModule):
         return [self._replica(state, index) for index in range(len(self.seeds))]
 
     def _update(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
-        state = self._state()
+        parameters, state, lr = list(self.stacked.parameters()), self._state(), self._lr()
         for x, y in batches:
-            gradients, samples = self.mean(self.gradients(state, x, y), y.shape[1])
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            self.examples += samples
+            if self.compiler.is_for(x):
+                gradients = self.compiler.function(state, x, y, lr)
+            else:
+                gradients = self.gradients(state, x, y)
+            if gradients:
+                self._step(parameters, gradients, y.shape[1])
+            else:
+                self._count_step(y.shape[1])
+
+    def _step(self, parameters: list[nn.Parameter], gradients: Sequence[Tensor], samples: int):
+        gradients, samples = self.mean(gradients, samples)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers().step()
+        self.examples += samples
+
+    def _count_step(self, samples: int) -> None:
+        """As Lightning's ``optimizer.step()``, which would take a third of the update's time."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        self.examples += samples
+
+    def _lr(self) -> Tensor:
+        return torch.tensor(self.optimizers().param_groups[0]["lr"])
 
     def _state(self) -> State:
         parameters = {name: value.detach() for name, value in self.stacked.named_parameters()}
         return parameters, dict(self.stacked.named_buffers())
 
-    def _gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Small batches go through all replicas at once, since issuing the operations is what
-        costs; large ones go through each replica by itself, since arithmetic is what costs.
-        """
-        if self._is_small(x):
-            return _loss_gradients(lambda state: self._outputs(state, x), state, y)
-        labels = y.expand(len(self.seeds), -1)
-        each = self.map(_gradients_alone, self.alone, *self._split(state, x), labels)
-        return [torch.stack(replicas) for replicas in zip(*each, strict=True)]
+    def _stepped(self, state: State, x: Tensor, y: Tensor, lr: Tensor) -> Sequence[Tensor]:
+        """Plain SGD's step ``w - lr * dL/dw``; or the gradients, where something else follows."""
+        gradients = self.gradients(state, x, y)
+        alone = self.trainer.world_size == 1 and not self.trainer.train_dataloader.single
+        if self.optimizer is not torch.optim.SGD or self.options.keys() > {"lr"} or not alone:
+            return gradients
+        for parameter, gradient in zip(state[0].values(), gradients, strict=True):
+            parameter.sub_(lr * gradient)
+        return ()
 
     def _outputs(self, state: State, x: Tensor) -> Tensor:
         if self._is_small(x):
@@ -188,7 +207,7 @@ class Cohort(LightningModule):
 
     def _split(self, state: State, x: Tensor) -> tuple[list[State], Tensor]:
         """The state and the samples of each replica."""
-        return _unstacked(state, len(self.seeds)), x.expand(len(self.seeds), *x.shape[1:])
+        return unstacked(state, len(self.seeds)), x.expand(len(self.seeds), *x.shape[1:])
 
     def _one(self, state: State, x: Tensor) -> Tensor:
         with ConvolutionsAsProducts():
@@ -209,19 +228,15 @@ class Cohort(LightningModule):
         rest = seconds * self._updates_to_go()
         if self.may_stop_early:
             rest = min(rest, self.seconds)
-        if self.compiled_for is None and rest > self.compiling_pays and self._is_small(batch[0]):
-            started, example = time.perf_counter(), (self._state(), *batch)
-            operations = recorded(self._gradients, example)
-            self.compiling_pays = COMPILING_PAYS * (time.perf_counter() - started)
-            if rest > self.compiling_pays:
-                self.compiled_for = batch[0].shape
-                self.compiled = compiled(operations, example)
-            self.compile_seconds += time.perf_counter() - started
+        if self._is_small(batch[0]):
+            self.compiler.compile_if_it_pays(
+                self._stepped, (self._state(), *batch, self._lr()), rest
+            )
 
     def _replica(self, state: dict[str, Tensor], index: int) -> nn.Module:
         slices = {name: values[index].clone() for name, values in state.items()}
         network = copy.deepcopy(self.stacked)
-        _set_tensors(network, slices)
+        set_tensors(network, slices)
         return network.eval()
 
     def _updates_left(self) -> int | None:
@@ -232,42 +247,6 @@ class Cohort(LightningModule):
         epochs = self.trainer.max_epochs * self.trainer.train_dataloader.updates_per_epoch
         limit = epochs if self.trainer.max_steps == -1 else self.trainer.max_steps
         return limit - self.trainer.global_step
-
-
-def seeded(network: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """``torch.manual_seed(seed); network()``, leaving PyTorch's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return network()
-
-
-def _stacked(networks: list[nn.Module]) -> nn.Module:
-    """One module of the networks' form whose tensors carry a leading axis S."""
-    for module in networks[0].modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-            raise ValueError(
-                f"the network contains {module}, whose random numbers would depend on the other "
-                "seeds; use p=0"
-            )
-    parameters, buffers = stack_module_state(networks)
-    stacked = copy.deepcopy(networks[0])
-    _set_tensors(stacked, {**parameters, **buffers})
-    return stacked
-
-
-def _unstacked(state: State, seeds: int) -> list[State]:
-    parts = [{name: tensor.unbind() for name, tensor in part.items()} for part in state]
-    return [
-        tuple({name: slices[s] for name, slices in part.items()} for part in parts)
-        for s in range(seeds)
-    ]
-
-
-def _set_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    for name, parameter in network.named_parameters():
-        parameter.data = tensors[name].detach()
-    for name, buffer in network.named_buffers():
-        buffer.data = tensors[name].detach()
 
 
 def _gradients_alone(network: nn.Module, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:

@@ -53,8 +53,8 @@ class Recorder(Callback):
             history["epoch"] = history.epoch.astype(int)
         history["diverged"] = ~np.isfinite(history.train_loss)
         history.attrs = {
-            "compiled": cohort.compiled is not None,
-            "compile_seconds": cohort.compile_seconds,
+            "compiled": cohort.compiler.function is not None,
+            "compile_seconds": cohort.compiler.seconds,
         }
         cohort.history = history
 
@@ -69,7 +69,7 @@ class Recorder(Callback):
             "epoch": self.epoch,
             "step": trainer.global_step,
             "examples": self.examples,
-            "seconds": self.seconds - cohort.compile_seconds,
+            "seconds": self.seconds - cohort.compiler.seconds,
         }
         self.rows.append({**counted, **measured})
 

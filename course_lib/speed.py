@@ -1,5 +1,6 @@
 """What makes small networks fast: a compiled step, products for convolutions, one thread."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,40 @@ from torch.overrides import TorchFunctionMode
 
 # Multiplications of a forward pass; below, a second thread gains a third at most (on 2 cores).
 ONE_THREAD_BELOW = 2e7
+
+# Seconds of a run that must be left before one thinks of compiling; then as many times those
+# that recording the operations took. (Compiling took 25 to 70 times as long as recording, and
+# the compiled update an eighth to a half of the time of another.)
+COMPILING_MAY_PAY, COMPILING_PAYS = 10.0, 100
+
+
+class Compiler:
+    """Compiles a function ``f(state, x, ...)`` for one shape of x, as soon as that pays.
+
+    Attributes:
+        function: the compiled function, or None.
+        seconds: what compiling has taken.
+    """
+
+    def __init__(self):
+        self.function, self.shape, self.seconds = None, None, 0.0
+        self.pays_from = COMPILING_MAY_PAY
+
+    def is_for(self, x: Tensor) -> bool:
+        """Whether the compiled function takes samples of this shape."""
+        return self.function is not None and x.shape == self.shape
+
+    def compile_if_it_pays(self, function: Callable, example: tuple, rest: float) -> None:
+        """Compile where the rest of the run is long, in seconds without compiling."""
+        if self.shape is not None or rest <= self.pays_from:
+            return
+        started = time.perf_counter()
+        operations = recorded(function, example)
+        self.pays_from = COMPILING_PAYS * (time.perf_counter() - started)
+        if rest > self.pays_from:
+            self.shape = example[1].shape
+            self.function = compiled(operations, example)
+        self.seconds += time.perf_counter() - started
 
 
 def recorded(function: Callable, example: tuple) -> GraphModule | None:

@@ -97,7 +97,7 @@ def fit(
         stop_at: a measure and the value to reach, such as ``{"val_accuracy": 0.95}``; training
             ends with the epoch in which the last seed has reached it or has diverged.
         callbacks: Lightning callbacks. Updates are made many to a ``training_step``; where a
-            callback has a hook around training batches, there is one update to a step.
+            callback has a hook around batches or optimizer steps, there is one update to a step.
         devices: processes on each node that share every batch: with n of them in all, an update
             takes ``n * batch_size`` samples, which is the history's batch_size. The gradients are
             averaged, so all processes take the steps that one would take with this global batch
@@ -268,7 +268,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _hooks_into_batches(callbacks: list[Callback]) -> bool:
-    hooks = ("on_train_batch_start", "on_train_batch_end")
+    hooks = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
     return any(is_overridden(hook, each, Callback) for each in callbacks for hook in hooks)
 
 

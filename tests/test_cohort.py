@@ -12,9 +12,11 @@ from torchmetrics.functional.classification import multiclass_accuracy
 
 import course_lib.batches as batches_module
 import course_lib.cohort as cohort_module
-from course_lib.cohort import Cohort, seeded
+import course_lib.speed as speed_module
+from course_lib.cohort import Cohort
 from course_lib.data import Digits, TensorData
 from course_lib.models import F1, MLP, LeNet
+from course_lib.replicas import seeded
 from course_lib.speed import compiled
 from course_lib.training import fit
 
@@ -102,19 +104,63 @@ def test_replica_equals_hand_written_loop_over_many_small_batches(double, networ
     assert_equals_hand_written_loop(network, optimizer, batch_size=16, tolerance=1e-9)
 
 
-@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
-@pytest.mark.parametrize("network", NETWORKS)
-def test_replica_equals_hand_written_loop_when_compiled(network, monkeypatch):
-    """The first five of an epoch's nine batches run as ever; their time decides."""
-    results = []
-    monkeypatch.setattr(cohort_module, "COMPILING_MAY_PAY", 0.0)
-    monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 0.0)
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler"
+)
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """Compile after the first five batches of a run, whatever it costs."""
+    monkeypatch.setattr(speed_module, "COMPILING_MAY_PAY", 0.0)
+    monkeypatch.setattr(speed_module, "COMPILING_PAYS", 0.0)
     monkeypatch.setattr(batches_module, "CHUNK_BATCHES", 5)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("network", "optimizer"), [*((network, "SGD") for network in NETWORKS), ("MLP", "momentum")]
+)
+def test_replica_equals_hand_written_loop_when_compiled(network, optimizer, compiling, monkeypatch):
+    """With plain SGD, its step is compiled, too."""
+    results = []
     monkeypatch.setattr(
-        cohort_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
+        speed_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
     )
-    assert_equals_hand_written_loop(network, "momentum", batch_size=16, tolerance=1e-5)
+    assert_equals_hand_written_loop(network, optimizer, batch_size=16, tolerance=1e-5)
     assert results[0] is not None, "TorchInductor did not compile"
+
+
+class Halving(Callback):
+    def on_train_epoch_start(self, trainer, cohort):
+        trainer.optimizers[0].param_groups[0]["lr"] = 0.1 / 2**trainer.current_epoch
+
+
+class Watching(Callback):
+    """Looks at the gradients before the step."""
+
+    def on_train_start(self, trainer, cohort):
+        self.gradients = []
+
+    def on_before_optimizer_step(self, trainer, cohort, optimizer):
+        self.gradients += [parameter.grad.norm().item() for parameter in cohort.parameters()]
+
+
+@needs_compiler
+@pytest.mark.parametrize("watching", [[], [Watching()]], ids=["alone", "watched"])
+def test_compiled_step_follows_the_learning_rate(data, compiling, watching):
+    callbacks, settings = [Halving(), *watching], {"batch_size": 16, "seeds": 2, "progress": False}
+    run = fit(MLP, data, lr=0.1, max_epochs=3, callbacks=callbacks, **settings)
+    assert run.history.attrs["compiled"]
+    speed_module.COMPILING_MAY_PAY = 600.0
+    expected = fit(MLP, data, lr=0.1, max_epochs=3, callbacks=[Halving()], **settings)
+    assert run.history.step.tolist() == expected.history.step.tolist()
+    for network, same in zip(run.networks, expected.networks, strict=True):
+        assert largest_difference(network, same) < 1e-5
+    for callback in watching:
+        updates, parameters = run.history.step.max(), len(list(MLP().parameters()))
+        assert len(callback.gradients) == updates * parameters
+        assert min(callback.gradients) > 0
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -134,8 +180,8 @@ class OneEpoch(Callback):
 def test_run_that_may_stop_early_is_not_compiled_at_once(data, monkeypatch, stop_at):
     """A million epochs take hours, but the run may stop after any of them."""
     compilations = []
-    monkeypatch.setattr(cohort_module, "COMPILING_MAY_PAY", 600.0)
-    monkeypatch.setattr(cohort_module, "compiled", lambda *given: compilations.append(given))
+    monkeypatch.setattr(speed_module, "COMPILING_MAY_PAY", 600.0)
+    monkeypatch.setattr(speed_module, "compiled", lambda *given: compilations.append(given))
     settings = {"batch_size": 16, "lr": 0.05, "max_epochs": 10**6, "callbacks": [OneEpoch()]}
     fit(MLP, data, seeds=2, stop_at=stop_at, progress=False, **settings)
     assert len(compilations) == (stop_at is None)
@@ -145,8 +191,8 @@ def test_without_compiler_training_goes_on(monkeypatch):
     def no_compiler(*_):
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(cohort_module, "COMPILING_MAY_PAY", 0.0)
-    monkeypatch.setattr(cohort_module, "COMPILING_PAYS", 0.0)
+    monkeypatch.setattr(speed_module, "COMPILING_MAY_PAY", 0.0)
+    monkeypatch.setattr(speed_module, "COMPILING_PAYS", 0.0)
     monkeypatch.setattr(torch._inductor, "compile", no_compiler)
     assert_equals_hand_written_loop("MLP", "SGD", batch_size=16, tolerance=1e-5)
 
