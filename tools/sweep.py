@@ -1,4 +1,4 @@
-"""The sweep of lesson 3, shared out over the processes that torchrun starts.
+"""A sweep like that of lesson 3, shared out over the processes that torchrun starts.
 
 On one machine: ``torchrun --nproc-per-node 2 tools/sweep.py``. On several, start on each of them
 ``torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500
