@@ -153,6 +153,6 @@ q5 = Question(
     ],
     answer="""With larger batches go larger learning rates (lesson 7 says how much larger):
 ```python
-run = fit(network, images, batch_size=256, lr=0.4, max_epochs=25)
+run = fit(deep, Digits(), batch_size=256, lr=0.4, max_epochs=25)
 ```""",
 )

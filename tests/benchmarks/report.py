@@ -34,7 +34,7 @@ peak (`fit` at S = 16, with the compiler).{jax}
 
 ![Seconds for one epoch of all seeds against their number, and against the batch size](cost.png)
 
-## The sweep of lesson 3
+## A sweep like lesson 3's, of LeNet
 
 LeNet on the digits, SGD at 0.05, 16 seeds, 60 epochs or until every seed has reached 95 % held-out
 accuracy. Seconds are all that pass, with evaluation and compiling. By hand: seconds per epoch of

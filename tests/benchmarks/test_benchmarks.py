@@ -64,7 +64,7 @@ def test_cold_start(benchmark):
 
 @pytest.mark.parametrize("batch_size", [*POWERS, "full"])
 def test_sweep(benchmark, batch_size):
-    """One batch size of the sweep that lesson 3 makes: `fit` on all cores.
+    """One batch size of a sweep like lesson 3's, of LeNet: `fit` on all cores.
 
     The hand-written loop keeps to one thread. With more, its small operations wait for one
     another, on a busy machine so long that it is a hundred times slower.
