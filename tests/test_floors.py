@@ -19,6 +19,7 @@ FLOORS = {
     "noise": 1,
     "curvature": 1,
     "elementwise": 0,
+    "replicas": 0,
     "speed": 0,
     "shares": 0,
     "data": 0,
