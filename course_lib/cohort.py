@@ -157,30 +157,28 @@ class Cohort(LightningModule):
         return [self._replica(state, index) for index in range(len(self.seeds))]
 
     def _update(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        parameters, state, lr = list(self.stacked.parameters()), self._state(), self._lr()
+        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
+        state, lr = self._state(), self._lr()
         for x, y in batches:
             if self.compiler.is_for(x):
                 gradients = self.compiler.function(state, x, y, lr)
             else:
                 gradients = self.gradients(state, x, y)
+            samples = y.shape[1]
             if gradients:
-                self._step(parameters, gradients, y.shape[1])
+                gradients, samples = self.mean(gradients, samples)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.grad = gradient
+                optimizer.step()
             else:
-                self._count_step(y.shape[1])
+                self._count_step()
+            self.examples += samples
 
-    def _step(self, parameters: list[nn.Parameter], gradients: Sequence[Tensor], samples: int):
-        gradients, samples = self.mean(gradients, samples)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizers().step()
-        self.examples += samples
-
-    def _count_step(self, samples: int) -> None:
+    def _count_step(self) -> None:
         """As Lightning's ``optimizer.step()``, which would take a third of the update's time."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
-        self.examples += samples
 
     def _lr(self) -> Tensor:
         return torch.tensor(self.optimizers().param_groups[0]["lr"])

@@ -1,11 +1,7 @@
 """`fit`, `sweep` and `collect`: train many seeds at once, get a tidy table back."""
 
-import logging
-import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
@@ -25,6 +21,7 @@ from tqdm import tqdm
 from course_lib.batches import Batches
 from course_lib.cache import Cache
 from course_lib.cohort import Cohort, checked_seeds
+from course_lib.contexts import interruptible, quiet_lightning
 from course_lib.data import TensorData
 from course_lib.recorder import MEASURES, ProgressBar, Recorder
 from course_lib.shares import shared_out
@@ -218,7 +215,7 @@ def _train(
     recorder = Recorder(batches, stop_at)
     cohort.may_stop_early = stop_at is not None
     bars = [ProgressBar()] if progress else []
-    with _quiet_lightning(), _interruptible():
+    with quiet_lightning(), interruptible():
         trainer = Trainer(
             **trainer_options,
             accelerator="cpu",
@@ -236,35 +233,6 @@ def _train(
 def _environment(devices: int, num_nodes: int, **_) -> list[LightningEnvironment]:
     """A run on one device is alone, even where torchrun has started other processes beside it."""
     return [LightningEnvironment()] if devices == num_nodes == 1 else []
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's notes on hardware, data loading and checkpoints."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt; Lightning would exit Python and switch Ctrl-C off."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stopped:
-        if not isinstance(stopped.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from stopped
 
 
 def _hooks_into_batches(callbacks: list[Callback]) -> bool:

@@ -18,6 +18,7 @@ FLOORS = {
     "schedules": 1,
     "noise": 1,
     "curvature": 1,
+    "contexts": 0,
     "elementwise": 0,
     "replicas": 0,
     "speed": 0,
