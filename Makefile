@@ -36,7 +36,7 @@ notebooks: $(READY) ## execute the lessons in place, as they are committed (LESS
 	@$(RUN) tools/lessons.py --write $(LESSONS)
 
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
-	@$(RUN) tools/claims.py
+	@$(RUN) tools/claims_page.py
 
 reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
 	@$(RUN) tools/reproduce.py

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 import lessons
 import stamp
-from claims import claims_of
+from claims_page import claims_of
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"

@@ -8,8 +8,9 @@ import pooch
 import pytest
 import torch
 
-from course_lib import data as module
-from course_lib.data import MNIST, Digits, TensorData, load_images
+from course_lib import datasets as module
+from course_lib.data import TensorData
+from course_lib.datasets import MNIST, Digits, load_images
 
 
 @pytest.fixture(scope="module")

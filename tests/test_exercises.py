@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from course_lib import exercises
-from course_lib.data import Digits
+from course_lib.datasets import Digits
 from course_lib.exercises import ____, lesson_01, lesson_02
 from course_lib.exercises.question import Mistake, Question, numeric
 from course_lib.models import MLP

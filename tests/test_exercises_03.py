@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from course_lib.data import Digits
+from course_lib.datasets import Digits
 from course_lib.exercises import lesson_03
 from course_lib.models import MLP
 from course_lib.training import fit

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import claims
+import claims_page
 import lesson_rules
 import lessons
 import stamp
@@ -37,7 +37,7 @@ def test_lesson_follows_the_rule(rule, name):
 
 
 def test_the_page_of_claims_is_the_lessons():
-    assert (NOTEBOOKS / "CLAIMS.md").read_text() == claims.table(NOTEBOOKS)
+    assert (NOTEBOOKS / "CLAIMS.md").read_text() == claims_page.table(NOTEBOOKS)
 
 
 def figure(alt="A curve that falls."):
@@ -48,7 +48,7 @@ def figure(alt="A curve that falls."):
 def measured(number, holds=True):
     """The output of claim()."""
     claim = {"number": number, "sentence": "More is less", "numbers": "2 | 1", "holds": holds}
-    return new_output("display_data", {claims.CLAIM: claim | {"common_belief": False}})
+    return new_output("display_data", {claims_page.CLAIM: claim | {"common_belief": False}})
 
 
 def first_cell():
@@ -186,6 +186,6 @@ def test_every_rule_was_shown_to_fail():
 
 def test_the_page_of_claims_has_a_row_for_each(lesson, tmp_path):
     nbformat.write(lesson, tmp_path / NAME)
-    rows = claims.table(tmp_path).removeprefix(claims.HEAD).splitlines()
+    rows = claims_page.table(tmp_path).removeprefix(claims_page.HEAD).splitlines()
     assert len(rows) == 7
     assert rows[0] == rf"| [1.1]({NAME}) | More is less | 2 \| 1 | no, against the common belief |"

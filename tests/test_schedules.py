@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from course_lib.data import Digits, TensorData
+from course_lib.data import TensorData
+from course_lib.datasets import Digits
 from course_lib.models import MLP
 from course_lib.schedules import (
     BatchSizeOnPlateau,

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from claims import claims_of
+from claims_page import claims_of
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"

@@ -24,7 +24,8 @@ from pytorch_lightning import Callback, Trainer
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from course_lib import F1, MNIST, Cohort, LeNet, TensorData, fit, sharpness
+from course_lib import F1, MNIST, LeNet, TensorData, fit, sharpness
+from course_lib.training.cohort import Cohort
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / "reproduce"

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_lib import Cohort, TensorData, fit
-from course_lib.batches import Batches
+from course_lib import TensorData, fit
+from course_lib.training.batches import Batches
+from course_lib.training.cohort import Cohort
 
 LR = 0.01
 LAP = 0.2  # seconds

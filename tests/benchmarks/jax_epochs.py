@@ -12,7 +12,7 @@ if torch.get_num_threads() == 1:  # the same for both, read when JAX starts
 import jax
 import jax.numpy as jnp
 
-from course_lib.batches import Batches
+from course_lib.training.batches import Batches
 
 
 def jax_epochs(state: dict[str, torch.Tensor], batches: Batches, lr: float) -> Iterator:

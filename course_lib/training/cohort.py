@@ -12,9 +12,11 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from course_lib.elementwise import check_elementwise
-from course_lib.replicas import State, seeded, set_tensors, stacked, unstacked
-from course_lib.speed import Compiler, ConvolutionsAsProducts, replica_map
+from course_lib.training.compiling import Compiler
+from course_lib.training.convolutions import ConvolutionsAsProducts
+from course_lib.training.refusals import check_elementwise
+from course_lib.training.replicas import State, seeded, set_tensors, stacked, unstacked
+from course_lib.training.threads import replica_map
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
 # (measured on CPUs; convolutions make more of them, and fill the cache sooner).

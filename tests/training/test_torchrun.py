@@ -3,7 +3,7 @@ import sys
 
 import pandas as pd
 
-from course_lib.data import Digits
+from course_lib.datasets import Digits
 from course_lib.models import MLP
 from course_lib.training import sweep
 
@@ -11,7 +11,7 @@ from course_lib.training import sweep
 WORKER = """
 import os, sys, time
 from functools import partial
-from course_lib.shares import shared_out
+from course_lib.training.torchrun import shared_out
 
 def job(number):
     time.sleep(0.2)

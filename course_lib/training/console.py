@@ -1,10 +1,15 @@
-"""Contexts for Lightning's Trainer: without its notes, and with a Ctrl-C that only interrupts."""
+"""What a run shows and hears: its progress bar, no notes of Lightning's, Ctrl-C."""
 
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
+from tqdm import tqdm
 
 
 @contextmanager
@@ -34,3 +39,22 @@ def interruptible() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stopped
+
+
+class ProgressBar(Callback):
+    """One bar for one run: epochs, or updates where the Trainer counts updates."""
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.by_step = trainer.max_steps != -1
+        total, unit = (trainer.max_steps, "step") if self.by_step else (trainer.max_epochs, "epoch")
+        self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False, file=sys.stdout)
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        done = trainer.global_step if self.by_step else trainer.current_epoch + 1
+        self.bar.update(done - self.bar.n)
+
+    @rank_zero_only
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self.bar.close()

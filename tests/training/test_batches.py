@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from course_lib import batches as module
-from course_lib.batches import Batches
 from course_lib.data import TensorData
+from course_lib.training import batches as module
+from course_lib.training.batches import Batches
 
 
 def numbered(samples: int, **loading) -> TensorData:

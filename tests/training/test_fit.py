@@ -1,3 +1,4 @@
+import importlib
 import logging
 import math
 import warnings
@@ -8,12 +9,14 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from course_lib import training
-from course_lib.cohort import Cohort
-from course_lib.data import Digits, TensorData
+from course_lib.data import TensorData
+from course_lib.datasets import Digits
 from course_lib.models import MLP
 from course_lib.training import Run, collect, fit, sweep
+from course_lib.training.cohort import Cohort
 
+fit_module = importlib.import_module("course_lib.training.fit")  # the package names the function
+sweep_module = importlib.import_module("course_lib.training.sweep")
 fit = partial(fit, progress=False)
 COLUMNS = [
     *("batch_size", "seed", "epoch", "step", "examples", "seconds"),
@@ -158,7 +161,7 @@ def test_collect_keeps_the_order(n_jobs):
 def test_sweep_trains_sixteen_seeds_at_a_time(data, monkeypatch):
     groups = []
     monkeypatch.setattr(
-        training,
+        sweep_module,
         "fit",
         lambda *_, seeds, **__: groups.append(seeds) or Run(pd.DataFrame({"seed": seeds}), []),
     )
@@ -168,7 +171,7 @@ def test_sweep_trains_sixteen_seeds_at_a_time(data, monkeypatch):
 
 
 def test_sweep_names_a_wrong_batch_size_before_it_trains(data, monkeypatch):
-    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(sweep_module, "fit", None)
     with pytest.raises(ValueError, match="batch_size=500 must be a whole number from 1 to 200"):
         sweep(MLP, data, batch_sizes=[32, 500], lr=0.1, max_epochs=1)
 
@@ -209,7 +212,7 @@ def test_cache_keeps_a_finished_run(data, tmp_path, monkeypatch):
         "cache": tmp_path / "runs",
     }
     first = fit(MLP, data, **settings)
-    monkeypatch.setattr(training, "_train", None)
+    monkeypatch.setattr(fit_module, "_train", None)
     again = fit(MLP, data, **settings)
     pd.testing.assert_frame_equal(first.history, again.history)
     pairs = zip(first.networks, again.networks, strict=True)

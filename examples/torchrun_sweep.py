@@ -1,8 +1,13 @@
 """A sweep like that of lesson 3, shared out over the processes that torchrun starts.
 
-On one machine: ``torchrun --nproc-per-node 2 tools/sweep.py``. On several, start on each of them
-``torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500
-tools/sweep.py``, with the name of one of the machines as HOST.
+On one machine::
+
+    torchrun --nproc-per-node 2 examples/torchrun_sweep.py
+
+On several, start on each of them, with the name of one of the machines as HOST::
+
+    torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d \\
+        --rdzv-endpoint HOST:29500 examples/torchrun_sweep.py
 """
 
 import argparse

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback
 from torch import nn
 
-from course_lib.data import Digits
+from course_lib.datasets import Digits
 from course_lib.models import MLP, LeNet
 from course_lib.training import fit
 

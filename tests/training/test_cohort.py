@@ -10,15 +10,16 @@ from pytorch_lightning import Callback
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
-import course_lib.batches as batches_module
-import course_lib.cohort as cohort_module
-import course_lib.speed as speed_module
-from course_lib.cohort import Cohort
-from course_lib.data import Digits, TensorData
+import course_lib.training.batches as batches_module
+import course_lib.training.cohort as cohort_module
+import course_lib.training.compiling as compiling_module
+from course_lib.data import TensorData
+from course_lib.datasets import Digits
 from course_lib.models import F1, MLP, LeNet
-from course_lib.replicas import seeded
-from course_lib.speed import compiled
 from course_lib.training import fit
+from course_lib.training.cohort import Cohort
+from course_lib.training.compiling import compiled
+from course_lib.training.replicas import seeded
 
 SEEDS = [3, 0, 11]
 COMPILERS = ["c++", "g++", "clang++", "cl"]
@@ -112,8 +113,8 @@ needs_compiler = pytest.mark.skipif(
 @pytest.fixture
 def compiling(monkeypatch):
     """Compile after the first five batches of a run, whatever it costs."""
-    monkeypatch.setattr(speed_module, "COMPILING_MAY_PAY", 0.0)
-    monkeypatch.setattr(speed_module, "COMPILING_PAYS", 0.0)
+    monkeypatch.setattr(compiling_module, "COMPILING_MAY_PAY", 0.0)
+    monkeypatch.setattr(compiling_module, "COMPILING_PAYS", 0.0)
     monkeypatch.setattr(batches_module, "CHUNK_BATCHES", 5)
 
 
@@ -125,7 +126,7 @@ def test_replica_equals_hand_written_loop_when_compiled(network, optimizer, comp
     """With plain SGD, its step is compiled, too."""
     results = []
     monkeypatch.setattr(
-        speed_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
+        compiling_module, "compiled", lambda *given: results.append(compiled(*given)) or results[0]
     )
     assert_equals_hand_written_loop(network, optimizer, batch_size=16, tolerance=1e-5)
     assert results[0] is not None, "TorchInductor did not compile"
@@ -152,7 +153,7 @@ def test_compiled_step_follows_the_learning_rate(data, compiling, watching):
     callbacks, settings = [Halving(), *watching], {"batch_size": 16, "seeds": 2, "progress": False}
     run = fit(MLP, data, lr=0.1, max_epochs=3, callbacks=callbacks, **settings)
     assert run.history.attrs["compiled"]
-    speed_module.COMPILING_MAY_PAY = 600.0
+    compiling_module.COMPILING_MAY_PAY = 600.0
     expected = fit(MLP, data, lr=0.1, max_epochs=3, callbacks=[Halving()], **settings)
     assert run.history.step.tolist() == expected.history.step.tolist()
     for network, same in zip(run.networks, expected.networks, strict=True):
@@ -180,8 +181,8 @@ class OneEpoch(Callback):
 def test_run_that_may_stop_early_is_not_compiled_at_once(data, monkeypatch, stop_at):
     """A million epochs take hours, but the run may stop after any of them."""
     compilations = []
-    monkeypatch.setattr(speed_module, "COMPILING_MAY_PAY", 600.0)
-    monkeypatch.setattr(speed_module, "compiled", lambda *given: compilations.append(given))
+    monkeypatch.setattr(compiling_module, "COMPILING_MAY_PAY", 600.0)
+    monkeypatch.setattr(compiling_module, "compiled", lambda *given: compilations.append(given))
     settings = {"batch_size": 16, "lr": 0.05, "max_epochs": 10**6, "callbacks": [OneEpoch()]}
     fit(MLP, data, seeds=2, stop_at=stop_at, progress=False, **settings)
     assert len(compilations) == (stop_at is None)

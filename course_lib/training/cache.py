@@ -7,8 +7,8 @@ from pathlib import Path
 import pytorch_lightning
 import torch
 
-from course_lib.batches import Batches
-from course_lib.cohort import Cohort
+from course_lib.training.batches import Batches
+from course_lib.training.cohort import Cohort
 
 
 class Cache:

@@ -1,6 +1,5 @@
-"""Callbacks that watch a cohort: what is measured while it trains, and the progress bar."""
+"""What is measured while a cohort trains."""
 
-import sys
 import time
 from collections.abc import Iterator
 
@@ -8,11 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.utilities import rank_zero_only
-from tqdm import tqdm
 
-from course_lib.batches import Batches
-from course_lib.cohort import Cohort
+from course_lib.training.batches import Batches
+from course_lib.training.cohort import Cohort
 
 MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -86,22 +83,3 @@ class Recorder(Callback):
             values = measured[measure]
             reached = values <= target if measure.endswith("loss") else values >= target
             self.finished = self.finished | reached
-
-
-class ProgressBar(Callback):
-    """One bar for one run: epochs, or updates where the Trainer counts updates."""
-
-    @rank_zero_only
-    def on_train_start(self, trainer: Trainer, cohort: Cohort) -> None:
-        self.by_step = trainer.max_steps != -1
-        total, unit = (trainer.max_steps, "step") if self.by_step else (trainer.max_epochs, "epoch")
-        self.bar = tqdm(total=total, unit=unit, desc="fit", leave=False, file=sys.stdout)
-
-    @rank_zero_only
-    def on_train_epoch_end(self, trainer: Trainer, cohort: Cohort) -> None:
-        done = trainer.global_step if self.by_step else trainer.current_epoch + 1
-        self.bar.update(done - self.bar.n)
-
-    @rank_zero_only
-    def teardown(self, trainer: Trainer, cohort: Cohort, stage: str) -> None:
-        self.bar.close()

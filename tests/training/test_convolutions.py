@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from course_lib import speed
-from course_lib.speed import ConvolutionsAsProducts
+from course_lib.training import convolutions
+from course_lib.training.convolutions import ConvolutionsAsProducts
 
 FORMS = {
     "plain": {},
@@ -34,7 +34,7 @@ def test_products_equal_convolution(form):
 
 @pytest.mark.parametrize("form", [{"padding": "same"}, {"groups": 3}], ids=["same", "groups"])
 def test_other_convolutions_stay_as_they_are(form, monkeypatch):
-    monkeypatch.setattr(speed, "_convolution", None)
+    monkeypatch.setattr(convolutions, "_convolution", None)
     layer, x = nn.Conv2d(3, 6, 3, **form), torch.randn(5, 3, 9, 8)
     with ConvolutionsAsProducts():
         assert torch.equal(layer(x), layer(x))
