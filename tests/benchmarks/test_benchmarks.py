@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from contenders import CONTENDERS, Stopwatch, hand_written_epochs, peak_memory, seconds_per_epoch
 from torch._inductor.utils import fresh_cache
 
+from contenders import CONTENDERS, Stopwatch, hand_written_epochs, peak_memory, seconds_per_epoch
 from course_lib import MLP, Digits, LeNet, fit
 
 NETWORKS = {"MLP": MLP, "LeNet": LeNet}

@@ -13,7 +13,7 @@ import pytest
 
 import stamp
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 GITHUB = "https://github.com/ada/course"
 

@@ -12,7 +12,7 @@ import torch
 import reproduce
 from course_lib import F1, TensorData
 
-RESULTS = Path(__file__).parent.parent / "notebooks" / "results"
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 HISTORY = ["batch_size", "seed", "epoch", "step", "examples", "seconds"]
 HISTORY += ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "diverged"]
 SHARPNESS = ["sharpness_0.001", "sharpness_0.0005"]

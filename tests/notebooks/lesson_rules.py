@@ -16,7 +16,7 @@ import lessons
 import stamp
 from claims_page import claims_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
 CLAIMS = {"01": 7, "02": 9, "03": 9, "04": 7, "05": 8, "06": 8, "07": 7, "08": 7}
