@@ -26,10 +26,10 @@ def show(figure: Figure | Axes | Grid, alt: str) -> None:
     """
     if not alt.strip():
         raise ValueError(f"alt={alt!r} must say in a sentence what the figure shows")
-    figure = figure if isinstance(figure, Figure) else figure.figure
+    whole = figure.figure.figure  # axes may lie in a figure within a figure
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
-    plt.close(figure)
+    whole.savefig(image, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+    plt.close(whole)
     display(
         {"image/png": image.getvalue(), "text/plain": alt},
         metadata={"image/png": {"alt": alt}},

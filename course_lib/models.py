@@ -21,7 +21,7 @@ class MLP(nn.Sequential):
 
     def __init__(
         self, shape: Sequence[int] = (1, 8, 8), hidden: Sequence[int] = (32,), classes: int = 10
-    ):
+    ) -> None:
         widths = [prod(shape), *hidden]
         layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
         super().__init__(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
@@ -36,7 +36,7 @@ class MaxPool2d(nn.MaxPool2d):
     Shapes: input ``(..., H, W)``, output ``(..., H // 2, W // 2)``.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(2)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ class LeNet(nn.Module):
     Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
     """
 
-    def __init__(self, shape: Sequence[int] = (1, 8, 8), classes: int = 10):
+    def __init__(self, shape: Sequence[int] = (1, 8, 8), classes: int = 10) -> None:
         super().__init__()
         large = min(shape[1:]) >= 28
         kernel = 5 if large else 3
@@ -96,7 +96,9 @@ class F1(nn.Sequential):
     Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
     """
 
-    def __init__(self, shape: Sequence[int] = (1, 28, 28), width: int = 512, classes: int = 10):
+    def __init__(
+        self, shape: Sequence[int] = (1, 28, 28), width: int = 512, classes: int = 10
+    ) -> None:
         widths = [prod(shape)] + [width] * 5
         layers = [
             layer
