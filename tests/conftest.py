@@ -6,8 +6,3 @@ import torch
 pytest.register_assert_rewrite("exercise_rules")
 
 torch.set_num_threads(1)
-
-
-def pytest_generate_tests(metafunc):
-    if hasattr(metafunc.module, "LESSON"):
-        metafunc.module.parametrize(metafunc)

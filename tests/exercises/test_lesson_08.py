@@ -1,69 +1,62 @@
-"""Lesson 8: reference solutions pass; wrong answers fail, each with the message meant for it."""
+"""Exercises of lesson 8."""
 
 import numpy as np
-import pandas as pd
 
 from course_lib.exercises import lesson_08
 from course_lib.noise import two_batch_noise
-from exercise_rules import *  # noqa: F403 (the tests that every lesson has)
-
-LESSON = lesson_08
+from exercise_rules import ExerciseRules, made_up_run
 
 
-def run(batch_size=64, steps=115, seeds=8, loss=0.09):
-    """A history as `fit` gives it: two evaluations, every seed has `loss` at the second."""
-    rows = [
-        (batch_size, seed, step / 23, step, step * batch_size, 0.01 * step, value)
-        for step, value in ((0, 2.3), (steps, loss))
-        for seed in range(seeds)
+def run(batch_size=64, steps=115, **options):
+    """A history of `steps` updates, 23 an epoch."""
+    options = {"samples": 23 * batch_size, "loss": 0.09, **options}
+    return made_up_run(batch_size, steps / 23, **options)
+
+
+class TestLesson8(ExerciseRules):
+    lesson = lesson_08
+    right = [
+        (lesson_08.q1, 40),
+        (lesson_08.q2, (100, 800)),
+        (lesson_08.q2, [100.0, 800.0]),
+        (lesson_08.q3, run()),
+        (lesson_08.q3, run(batch_size=128, steps=84)),
+        (lesson_08.q4, (6.5, 13)),
+        (lesson_08.q5, 400),
     ]
-    columns = ["batch_size", "seed", "epoch", "step", "examples", "seconds", "train_loss"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-RIGHT = [
-    (lesson_08.q1, 40),
-    (lesson_08.q2, (100, 800)),
-    (lesson_08.q2, [100.0, 800.0]),
-    (lesson_08.q3, run()),
-    (lesson_08.q3, run(batch_size=128, steps=84)),
-    (lesson_08.q4, (6.5, 13)),
-    (lesson_08.q5, 400),
-]
-
-WRONG = [
-    (lesson_08.q1, 1, "squared length of the full gradient"),
-    (lesson_08.q1, 30, "difference of the batch sizes"),
-    (lesson_08.q1, 0.025, "other way round"),
-    (lesson_08.q1, 3, "difference of the two lengths"),
-    (lesson_08.q1, 20, "2 is that of batches of 40"),
-    (lesson_08.q1, 8, "5 is that of batches of 10"),
-    (lesson_08.q1, 100, "Two equations"),
-    (lesson_08.q1, "40", "is text"),
-    (lesson_08.q2, (800, 100), "other way round"),
-    (lesson_08.q2, (300, 400), "not the end yet"),
-    (lesson_08.q2, (100, 80_000), "80,000 is E_min"),
-    (lesson_08.q2, (100, 200), "150 updates"),
-    (lesson_08.q2, (1, 1), "Two equations"),
-    (lesson_08.q2, 100, "Hand in 2 numbers"),
-    (lesson_08.q3, run(batch_size=512, steps=60), "30,720 samples, more than 12,000"),
-    (lesson_08.q3, run(batch_size=8, steps=450), "450 updates, more than 160"),
-    (lesson_08.q3, run(loss=0.2), "does not reach"),
-    (lesson_08.q3, run(seeds=7), "has 7 seeds"),
-    (lesson_08.q3, 64, "not a value of type `int`"),
-    (lesson_08.q4, (13, 6.5), "other way round"),
-    (lesson_08.q4, (12, 13), "a twelfth of the updates"),
-    (lesson_08.q4, (6.5, 12), "13 S_min"),
-    (lesson_08.q4, (6, 12), "not 12 S_min"),
-    (lesson_08.q4, (12, 12), "Count the updates"),
-    (lesson_08.q4, (1, 2), "Speed-up ="),
-    (lesson_08.q5, 1_600, "is the critical batch size"),
-    (lesson_08.q5, 100, "knee of the time"),
-    (lesson_08.q5, 160_000, "square root of the product"),
-    (lesson_08.q5, 850, "geometric mean"),
-    (lesson_08.q5, 4, "not 0.02 / 2"),
-    (lesson_08.q5, 500, "critical batch size x knee"),
-]
+    wrong = [
+        (lesson_08.q1, 1, "squared length of the full gradient"),
+        (lesson_08.q1, 30, "difference of the batch sizes"),
+        (lesson_08.q1, 0.025, "other way round"),
+        (lesson_08.q1, 3, "difference of the two lengths"),
+        (lesson_08.q1, 20, "2 is that of batches of 40"),
+        (lesson_08.q1, 8, "5 is that of batches of 10"),
+        (lesson_08.q1, 100, "Two equations"),
+        (lesson_08.q1, "40", "is text"),
+        (lesson_08.q2, (800, 100), "other way round"),
+        (lesson_08.q2, (300, 400), "not the end yet"),
+        (lesson_08.q2, (100, 80_000), "80,000 is E_min"),
+        (lesson_08.q2, (100, 200), "150 updates"),
+        (lesson_08.q2, (1, 1), "Two equations"),
+        (lesson_08.q2, 100, "Hand in 2 numbers"),
+        (lesson_08.q3, run(batch_size=512, steps=60), "30,720 samples, more than 12,000"),
+        (lesson_08.q3, run(batch_size=8, steps=450), "450 updates, more than 160"),
+        (lesson_08.q3, run(loss=0.2), "does not reach"),
+        (lesson_08.q3, run(seeds=7), "has 7 seeds"),
+        (lesson_08.q3, 64, "not a value of type `int`"),
+        (lesson_08.q4, (13, 6.5), "other way round"),
+        (lesson_08.q4, (12, 13), "a twelfth of the updates"),
+        (lesson_08.q4, (6.5, 12), "13 S_min"),
+        (lesson_08.q4, (6, 12), "not 12 S_min"),
+        (lesson_08.q4, (12, 12), "Count the updates"),
+        (lesson_08.q4, (1, 2), "Speed-up ="),
+        (lesson_08.q5, 1_600, "is the critical batch size"),
+        (lesson_08.q5, 100, "knee of the time"),
+        (lesson_08.q5, 160_000, "square root of the product"),
+        (lesson_08.q5, 850, "geometric mean"),
+        (lesson_08.q5, 4, "not 0.02 / 2"),
+        (lesson_08.q5, 500, "critical batch size x knee"),
+    ]
 
 
 # What the library and plain arithmetic say to the questions on paper.
