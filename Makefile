@@ -3,6 +3,8 @@
 PYTHON ?= python3
 LESSONS ?= $(sort $(wildcard notebooks/[0-9]*.ipynb))
 VENV := .venv
+PINS := constraints.txt
+PINNED = $(PINS:%=--constraint %)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -11,23 +13,49 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
 bench: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help lab test lessons notebooks claims reproduce stamp bench
+.PHONY: help lab check test style types fast fix check-lowest check-newest
+.PHONY: lessons notebooks claims figures reproduce bench stamp
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY) ## open JupyterLab on lesson 1 (LAB_FLAGS="--no-browser" and the like are passed on)
 	@echo "Opening JupyterLab on lesson 1 (Ctrl-C twice ends it) ..."
 	@$(VENV)/bin/jupyter lab notebooks/01_epoch_batch_iteration.ipynb $(LAB_FLAGS)
 
-test: $(READY) ## lint, test course_lib and validate every lesson, as CI does
-	@echo "Checking the style of the code (ruff) ..."
-	@$(RUN) -m ruff check --quiet
-	@$(RUN) -m ruff format --quiet --check
+check: style fast ## while you work: style, types and the fast tests, in two minutes
+
+test: style $(READY) ## before you push: style, types, all tests and every lesson, as CI does
 	@echo "Testing course_lib and the project (pytest) ..."
 	@$(RUN) -m pytest --quiet
 	@echo "Validating the lessons (nbval) ..."
 	@TQDM_DISABLE=1 $(RUN) -m pytest --quiet --nbval-lax --nbval-current-env $(LESSONS)
+
+style: $(READY) ## only the style of the code
+	@echo "Checking the style of the code (ruff) ..."
+	@$(RUN) -m ruff check --quiet
+	@$(RUN) -m ruff format --quiet --check
+
+types: $(READY) ## only the types of course_lib
+	@echo "Checking the types of course_lib (mypy) ..."
+	@$(RUN) -m mypy
+
+fast: $(READY) ## only the fast tests
+	@echo "Running the fast tests (pytest) ..."
+	@$(RUN) -m pytest --quiet -m "not slow"
+
+fix: $(READY) ## mend and format the code as far as ruff can
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
+
+check-lowest: ## the fast tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	@mkdir -p build
+	@sed -n 's/^ *"\([a-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > build/lowest.txt
+	@$(MAKE) --no-print-directory fast VENV=.venv-lowest PINS=build/lowest.txt PYTHON=python3.11
+
+check-newest: ## the fast tests with the newest versions that pyproject.toml allows
+	@rm -f .venv-newest/.installed
+	@$(MAKE) --no-print-directory fast VENV=.venv-newest PINS=
 
 lessons: $(READY) ## execute the lessons, write notebooks and HTML pages to build/, print a table
 	@$(RUN) tools/lessons.py $(LESSONS)
@@ -37,6 +65,10 @@ notebooks: $(READY) ## execute the lessons in place, as they are committed (LESS
 
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
 	@$(RUN) tools/claims_page.py
+
+figures: $(READY) ## draw README's figure and lesson 5's animation afresh: notebooks/figures/
+	@$(RUN) tools/teaser.py
+	@$(RUN) tools/ball.py
 
 reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
 	@$(RUN) tools/reproduce.py
@@ -52,7 +84,8 @@ stamp: $(READY) ## write the repository's address (REPOSITORY=..., default: remo
 	@$(RUN) tools/stamp.py $(REPOSITORY)
 
 # Without the marker the last attempt did not finish, so the environment is made afresh.
-$(READY): pyproject.toml constraints.txt
+# The course is built with the setuptools that $(PINS) names: hence no isolated build.
+$(READY): pyproject.toml $(PINS)
 	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python ""; do \
 	    "$$python" -c '$(SUITABLE)' 2>/dev/null && break; \
 	done; \
@@ -65,10 +98,11 @@ $(READY): pyproject.toml constraints.txt
 	test -f $@ || { echo "Making $(VENV) with $$python ..."; "$$python" -m venv --clear $(VENV); }
 	@rm -f $@
 	@echo "Installing the course into $(VENV) (minutes the first time, seconds later) ..."
-	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[lab,test]"
+	@$(RUN) -m pip install --quiet $(PINNED) setuptools
+	@$(RUN) -m pip install --quiet $(PINNED) --no-build-isolation --editable ".[lab,test]"
 	@touch $@
 
 $(VENV)/.bench: $(READY)
 	@echo "Installing what the benchmark needs ..."
-	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	@$(RUN) -m pip install --quiet $(PINNED) --no-build-isolation --editable ".[bench]"
 	@touch $@

@@ -4,15 +4,24 @@ import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
+WORKFLOW = (ROOT / ".github/workflows/validate.yml").read_text()
+SYSTEMS = {
+    "Linux": {"sys_platform": "linux", "os_name": "posix"},
+    "Darwin": {"sys_platform": "darwin", "os_name": "posix"},
+    "Windows": {"sys_platform": "win32", "os_name": "nt"},
+}
 CONDA_NAMES = {"torch": "pytorch"}
 HOSTS = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"))]
 HOSTS += [".".join(parts) for parts in (("anaconda", "org"), ("download", "pytorch", "org"))]
@@ -39,13 +48,57 @@ def test_the_conda_environment_has_what_a_lesson_needs():
     assert {"jupyterlab", "pytorch-lightning", "torchmetrics", "seaborn", "nbval"} <= names
 
 
-def test_constraints_pin_every_requirement_within_its_range():
+def pins() -> dict[str, str]:
+    """The versions of constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pins = {canonicalize_name(name): version for name, version in pins.items()}
-    assert pins["torch"] == "2.13.0"
+    versions = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in versions.items()}
+
+
+def test_constraints_pin_every_requirement_within_its_range():
+    assert pins()["torch"] == "2.13.0"
     for requirement in required():
-        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+        assert pins()[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def installed(marker_values: dict[str, str]) -> set[str]:
+    """The names of all packages that a system needs, as far as this one can tell."""
+    found, open_ends = set(), [(requirement, "") for requirement in required()]
+    while open_ends:
+        requirement, extra = open_ends.pop()
+        name = canonicalize_name(requirement.name)
+        values = {**marker_values, "extra": extra}
+        if requirement.marker and not requirement.marker.evaluate(values):
+            continue
+        if (name, *requirement.extras) in found:
+            continue
+        found.add((name, *requirement.extras))
+        try:
+            lines = distribution(name).requires or []
+        except PackageNotFoundError:  # of another system, or for `make bench`
+            continue
+        open_ends += [(Requirement(line), e) for line in lines for e in ("", *requirement.extras)]
+    return {name for name, *_ in found}
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_constraints_pin_what_each_system_installs(system, python):
+    for name, version in pins().items():
+        try:
+            if Version(distribution(name).version).public != version:
+                pytest.skip(f"{name} is not the one of constraints.txt: its needs may be others")
+        except PackageNotFoundError:
+            continue
+    values = {**SYSTEMS[system], "platform_system": system, "platform_machine": "arm64"}
+    values |= {"python_version": python, "python_full_version": f"{python}.0"}
+    assert installed(values) - set(pins()) == set()
+
+
+def test_each_range_begins_with_its_lowest_version():
+    # from where make check-lowest takes it, in lines like `"name>=1.2,<3",`
+    lines = sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])
+    assert [line for line in lines if not re.match(r"[a-z0-9-]+>=[0-9.]+(,|$)", line)] == []
 
 
 def test_torchvision_is_no_requirement():
@@ -70,12 +123,12 @@ def test_no_file_names_a_registry_or_a_place_on_one_machine(word):
     assert [path for path in tracked() if word in text_of(path)] == []
 
 
-def test_the_readme_names_existing_targets_and_every_lesson():
+def test_the_readme_names_every_target_and_every_lesson():
     readme = (ROOT / "README.md").read_text()
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE))
-    assert {"lab", "test", "lessons", "stamp", "claims"} <= targets
-    assert {"lab", "test"} <= named <= targets
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.MULTILINE))
+    assert {"lab", "check", "test", "lessons", "stamp", "claims"} <= targets
+    assert named | {"help"} == targets
     for lesson in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
         assert f"(notebooks/{lesson.name})" in readme
 
@@ -86,7 +139,59 @@ def test_every_ci_runs_make_test(file):
 
 
 def test_ci_covers_the_pythons_of_the_project():
-    jobs = yaml.safe_load((ROOT / ".github/workflows/validate.yml").read_text())["jobs"]
-    pythons = jobs["test"]["strategy"]["matrix"]["python"]
+    pythons = yaml.safe_load(WORKFLOW)["jobs"]["test"]["strategy"]["matrix"]["python"]
     assert pythons == ["3.11", "3.12", "3.13"]
     assert f">={pythons[0]}" == PROJECT["requires-python"]
+
+
+def test_ci_runs_fixed_actions_that_keep_no_credentials():
+    actions = re.findall(r"uses: (.*)", WORKFLOW)
+    assert actions
+    assert all(re.fullmatch(r"\S+@[0-9a-f]{40} # v[0-9.]+", action) for action in actions)
+    assert WORKFLOW.count("persist-credentials: false") == WORKFLOW.count("actions/checkout@")
+
+
+@pytest.mark.parametrize("bound", ["lowest", "newest"])
+def test_ci_tries_the_ends_of_the_ranges(bound):
+    steps = yaml.safe_load(WORKFLOW)["jobs"][bound]["steps"]
+    assert f"make check-{bound}" in steps[-1]["run"]
+
+
+def test_every_tool_is_a_target():
+    tools = [path for path in (ROOT / "tools").glob("*.py") if "__main__" in path.read_text()]
+    commands = (ROOT / "Makefile").read_text()
+    assert [tool.name for tool in tools if f"tools/{tool.name}" not in commands] == []
+
+
+def test_the_citation_and_the_changelog_name_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert [author["name"] for author in citation["authors"]] == [
+        author["name"] for author in PROJECT["authors"]
+    ]
+    newest = re.search(r"^## \[?([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == PROJECT["version"]
+
+
+def test_pre_commit_has_the_ruff_of_the_constraints():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    versions = {repository["repo"]: repository["rev"] for repository in config["repos"]}
+    assert versions["https://github.com/astral-sh/ruff-pre-commit"] == f"v{pins()['ruff']}"
+
+
+def test_every_package_of_the_library_is_installed():
+    folders = {path.parent for path in (ROOT / "course_lib").rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert names == set(SETTINGS["tool"]["setuptools"]["packages"])
+
+
+def test_no_file_of_the_library_escapes_the_type_checker():
+    mypy = SETTINGS["tool"]["mypy"]
+    assert mypy["files"] == ["course_lib"] and mypy["disallow_untyped_defs"]
+    assert "exclude" not in mypy
+    for override in mypy["overrides"]:
+        assert set(override) == {"module", "ignore_missing_imports"}
+        assert not [name for name in override["module"] if name.startswith("course_lib")]
+    for path in (ROOT / "course_lib").rglob("*.py"):
+        assert not re.search(r"# (mypy:|type: ignore(?!\[))", path.read_text()), path
