@@ -1,30 +1,15 @@
 """What every exercise is made of: a question, its blank, and the mistakes it knows."""
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
-
-
-class Blank:
-    """The placeholder ____: whatever is computed with it is blank again."""
-
-    def __repr__(self) -> str:
-        return "____"
-
-    def _blank(self, *_, **__) -> "Blank":
-        return self
-
-    __call__ = __neg__ = __round__ = __ceil__ = __floor__ = _blank
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _blank
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _blank
-    __mod__ = __rmod__ = __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = _blank
-
-
-____ = Blank()
 
 
 class Mistake(Exception):
@@ -33,6 +18,54 @@ class Mistake(Exception):
 
 class Unanswered(Exception):
     """The answer still holds a blank."""
+
+    def __init__(self) -> None:
+        super().__init__("Put your answer in the place of `____`.")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows where a blank stops a cell before anything is checked."""
+        return [f"Not answered yet. {self}"]
+
+
+# What float(____) is: a NaN whose bits, which arithmetic hands on, tell it from every other.
+BLANK_BYTES = b"\x7f\xf8__\0\0\0\0"
+(BLANK_FLOAT,) = struct.unpack(">d", BLANK_BYTES)
+
+
+class Blank:
+    """The placeholder ____: whatever is computed with it is blank again.
+
+    Where Python insists on something else, as `int` and `if` do, it raises `Unanswered`.
+    """
+
+    def __repr__(self) -> str:
+        return "____"
+
+    def _blank(self, *_: object, **__: object) -> "Blank":
+        return self
+
+    def _unanswered(self) -> NoReturn:
+        raise Unanswered
+
+    def __float__(self) -> float:
+        return BLANK_FLOAT
+
+    @classmethod
+    def __torch_function__(cls, *_: object, **__: object) -> "Blank":
+        return ____
+
+    __call__ = __getitem__ = __array_ufunc__ = _blank
+    __neg__ = __pos__ = __abs__ = __round__ = __ceil__ = __floor__ = __trunc__ = _blank
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _blank
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _blank
+    __divmod__ = __rdivmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _blank
+    __lt__ = __le__ = __gt__ = __ge__ = _blank
+    __eq__ = __ne__ = _blank  # type: ignore[assignment] # Python's own gives a bool
+    __hash__ = object.__hash__
+    __bool__ = __int__ = __index__ = __complex__ = __len__ = __iter__ = _unanswered
+
+
+____ = Blank()
 
 
 class Text(str):
@@ -67,7 +100,7 @@ class Question:
     answer: str
     hints_given: int = field(default=0, init=False)
 
-    def check(self, *answer) -> None:
+    def check(self, *answer: object) -> None:
         """Say whether the answer is right, and if not, what is wrong with it."""
         display(Text(self.verdict(*answer).message))
 
@@ -85,17 +118,18 @@ class Question:
         """Show the answer and the way to it."""
         display(Text(f"**Solution.** {self.answer}"))
 
-    def verdict(self, *answer) -> Verdict:
+    def verdict(self, *answer: object) -> Verdict:
         """What `check` says, as a value."""
         try:
             signature(self.judge).bind(*answer)
         except TypeError:
-            return Verdict(False, f"Hand in `check{signature(self.judge)}`.")
+            wanted = ", ".join(signature(self.judge).parameters)
+            return Verdict(False, f"Hand in `check({wanted})`.")
         try:
             require_answer(answer)
             self.judge(*answer)
-        except Unanswered:
-            return Verdict(False, "**Not answered yet.** Put your answer in the place of `____`.")
+        except Unanswered as unanswered:
+            return Verdict(False, f"**Not answered yet.** {unanswered}")
         except Mistake as mistake:
             return Verdict(False, f"**Not quite.** {mistake}")
         except Exception as error:
@@ -104,9 +138,10 @@ class Question:
         return Verdict(True, f"**Right.** {self.right}")
 
 
-def require_answer(answer) -> None:
+def require_answer(answer: object) -> None:
     """Raise `Unanswered` if the answer is a blank or a collection with one in it."""
-    if isinstance(answer, Blank):
+    answer = plain(answer)
+    if is_blank(answer):
         raise Unanswered
     if isinstance(answer, dict):
         answer = list(answer.values())
@@ -115,7 +150,21 @@ def require_answer(answer) -> None:
             require_answer(part)
 
 
-def number(answer) -> float:
+def plain(answer: object) -> object:
+    """An array or a tensor as Python's lists and numbers; anything else as it is."""
+    if isinstance(answer, np.ndarray | np.generic | pd.Series | torch.Tensor):
+        return answer.tolist()
+    return answer
+
+
+def is_blank(answer: object) -> bool:
+    """Whether this is ____, or a number that was computed from float(____)."""
+    if isinstance(answer, float):
+        return struct.pack(">d", abs(answer)) == BLANK_BYTES
+    return isinstance(answer, Blank)
+
+
+def number(answer: object) -> float:
     """The answer as a number."""
     if isinstance(answer, str):
         raise Mistake(f"{answer!r} is text. Give a number, without quotation marks.")
@@ -125,7 +174,7 @@ def number(answer) -> float:
     return values.item()
 
 
-def single_run(answer) -> pd.DataFrame:
+def single_run(answer: object) -> pd.DataFrame:
     """The history of the one run handed in."""
     history = getattr(answer, "history", answer)
     if not isinstance(history, pd.DataFrame) or "batch_size" not in history:
@@ -149,8 +198,10 @@ def numeric(
         tolerance: how far rounding may take the answer from these values.
     """
 
-    def judge(answer):
+    def judge(answer: object) -> None:
+        values: float | list[float]
         if isinstance(expected, tuple):
+            answer = plain(answer)
             if not isinstance(answer, list | tuple) or len(answer) != len(expected):
                 raise Mistake(f"Hand in {len(expected)} numbers, as `check((a, b))`.")
             values = [number(part) for part in answer]

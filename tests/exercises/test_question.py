@@ -1,20 +1,104 @@
 """Blanks, hints and display, whatever the question."""
 
+import math
+import re
+
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from course_lib.exercises import ____
-from course_lib.exercises.question import Mistake, Question, numeric
+from course_lib.exercises.question import Mistake, Question, Unanswered, numeric
+
+
+@pytest.fixture
+def question():
+    return Question(numeric(1, {}, "No."), "Yes.", ["Think.", "It is one."], "It is **1**.")
+
+
+@pytest.fixture
+def pair():
+    return Question(numeric((23, 22.5), {}, "No."), "Yes.", ["Think."], "It is 23 and 22.5.")
 
 
 def test_a_blank_shows_itself():
     assert repr(____) == "____"
 
 
-@pytest.fixture
-def question():
-    return Question(numeric(1, {}, "No."), "Yes.", ["Think.", "It is one."], "It is **1**.")
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "abs(____)",
+        "round(____, 2)",
+        "math.ceil(____ / 64) * 20",
+        "divmod(7, ____)",
+        "____[0]",
+        "____ == 1",
+        "1 != ____",
+        "2 * ____ >= 3",
+        "float(____)",
+        "math.sqrt(____)",
+        "-0.8 / math.sqrt(____) + 1",
+        "1 / (1 + math.exp(-____))",
+        "(math.log(____), 2)",
+        "sum([1, ____])",
+        "np.sqrt(____)",
+        "np.mean([____, 1])",
+        "np.array([1.0, 2.0]) * ____",
+        "np.array([____, 2])",
+        "np.full(2, ____, dtype=np.float32)",
+        "pd.Series([1, ____])",
+        "torch.ones(2) * ____",
+        "torch.sqrt(____)",
+        "torch.tensor([1, math.sqrt(____)])",
+    ],
+)
+def test_what_is_computed_with_a_blank_is_not_answered_yet(expression, question):
+    answer = eval(expression)
+    assert question.verdict(answer).message.startswith("**Not answered yet.**")
+
+
+@pytest.mark.parametrize(
+    "expression", ["int(____)", "range(____)", "max(1, ____)", "1 < ____ < 3", "list(____)"]
+)
+def test_where_python_has_no_use_for_a_blank_it_is_said_in_one_line(expression, capsys):
+    with pytest.raises(Unanswered):
+        eval(expression)
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell(f"from course_lib.exercises import ____\n{expression}")
+    finally:
+        InteractiveShell.clear_instance()
+    message = "Not answered yet. Put your answer in the place of `____`."
+    assert capsys.readouterr().out.strip() == message
+
+
+def test_a_blank_decides_nothing_inside_a_function(question):
+    def judge(function):
+        raise Mistake(f"It gives {function()}.")
+
+    verdict = Question(judge, "", [], "").verdict(lambda: 1 if ____ > 2 else 3)
+    assert verdict.message.startswith("**Not answered yet.**")
+
+
+def test_a_number_that_is_none_is_an_answer(question):
+    assert question.verdict(math.nan).message == "**Not quite.** No."
+    assert question.verdict(math.inf - math.inf).message == "**Not quite.** No."
+
+
+@pytest.mark.parametrize("kind", [tuple, list, np.array, torch.tensor, pd.Series])
+def test_a_pair_may_be_any_sequence(kind, pair):
+    assert pair.verdict(kind([23, 22.5])).correct
+    assert pair.verdict(kind([22.5, 23])).message == "**Not quite.** No."
+    assert "Hand in 2 numbers" in pair.verdict(kind([23.0, 22.5, 1.0])).message
+
+
+@pytest.mark.parametrize("answer", [{23, 22.5}, {23: 22.5}, torch.tensor(23), np.eye(2), "ab"])
+def test_what_is_no_pair_is_asked_for_as_one(answer, pair):
+    assert re.search("Hand in 2 numbers|single number|is text", pair.verdict(answer).message)
 
 
 def test_hints_come_one_after_the_other(question, capsys):
