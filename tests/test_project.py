@@ -178,6 +178,18 @@ def test_the_citation_and_the_changelog_name_the_version():
     assert newest[1] == PROJECT["version"]
 
 
+def test_contributing_names_files_and_constants_that_exist():
+    names = re.findall(r"`([^`\s]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    paths = [name for name in names if "/" in name and not re.search("NN|your_title", name)]
+    assert len(paths) > 15
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+    constants = [name for name in names if re.fullmatch("[A-Z]+(_[A-Z]+)*", name)]
+    assert len(constants) > 9
+    files = [path for part in ("course_lib", "tests") for path in (ROOT / part).rglob("*.py")]
+    code = "".join(path.read_text() for path in files)
+    assert [name for name in constants if name not in code] == []
+
+
 def test_pre_commit_has_the_ruff_of_the_constraints():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     versions = {repository["repo"]: repository["rev"] for repository in config["repos"]}
