@@ -14,9 +14,9 @@ from scipy.optimize import Bounds, minimize
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parameters_to_vector
+
+from course_lib import checks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Data = tuple[Tensor, Tensor]
@@ -45,7 +45,8 @@ def hessian(
 
     Raises:
         ValueError: data of unequal or zero length, a chunk size below 1, nothing to train,
-            BatchNorm or Dropout in train mode, a loss that is not one number.
+            BatchNorm or Dropout in train mode, BatchNorm without running statistics, a network
+            that draws random numbers, a loss that is not one number.
 
     Source:
         B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994).
@@ -97,7 +98,8 @@ def sharpness(
         Generalization Gap and Sharp Minima" (2017), metric 2.1 with A the identity;
         arXiv:1609.04836.
     """
-    _check_search(epsilon, iterations)
+    epsilon = checks.positive("epsilon", epsilon)
+    iterations = checks.whole("iterations", iterations)
     mean_loss = _MeanLoss(network, loss, data, chunk_size)
     center = mean_loss.weights.double().numpy()
     box = epsilon * (np.abs(center) + 1)
@@ -164,7 +166,7 @@ def losses_along(
     direction = torch.as_tensor(direction).detach().to(weights)
     if direction.shape != weights.shape:
         raise ValueError(
-            f"direction must hold {len(weights)} numbers, one for each weight, got the shape "
+            f"direction must hold {len(weights)} numbers, one for each weight, not the shape "
             f"{tuple(direction.shape)}"
         )
     return np.array([mean_loss(weights + float(t) * direction) for t in positions])
@@ -194,7 +196,9 @@ class _MeanLoss:
             value += part.item()
             gradient += torch.autograd.grad(part, weights)[0]
         if not math.isfinite(value):
-            raise ValueError(f"the loss is {value}: look for NaN in data and weights")
+            raise ValueError(
+                f"the loss must be finite, not {value}: look for NaN in data and weights"
+            )
         return value, gradient.double().numpy()
 
     def hessian_product(self, vector: Tensor) -> Tensor:
@@ -210,7 +214,7 @@ class _MeanLoss:
         for x, y in self.chunks:
             value = self.loss(functional_call(self.network, self._named(weights), (x,)), y)
             if value.ndim != 0:
-                raise ValueError(f"loss must return one number, got shape {tuple(value.shape)}")
+                raise ValueError(f"loss must return one number, not the shape {tuple(value.shape)}")
             yield value * (len(x) / self.samples)
 
     def _named(self, weights: Tensor) -> dict[str, Tensor]:
@@ -224,9 +228,9 @@ class _MeanLoss:
 
 def _trained(network: nn.Module) -> dict[str, Tensor]:
     named = network.named_parameters()
-    trained = {name: value for name, value in named if value.requires_grad}
+    trained: dict[str, Tensor] = {name: value for name, value in named if value.requires_grad}
     if not trained:
-        raise ValueError("network has no weights that require a gradient")
+        raise ValueError("network must have weights that require a gradient")
     return trained
 
 
@@ -241,17 +245,7 @@ def _filters(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _check(network: nn.Module, x: Tensor, y: Tensor, chunk_size: int) -> None:
-    if len(x) != len(y) or len(x) == 0:
-        raise ValueError(f"data must hold as many inputs as targets, got {len(x)} and {len(y)}")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be 1 or more, got {chunk_size}")
-    for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm | _DropoutNd) and module.training:
-            raise ValueError(f"{name} is a {type(module).__name__} in train mode: network.eval()")
-
-
-def _check_search(epsilon: float, iterations: int) -> None:
-    if not (math.isfinite(epsilon) and epsilon > 0):
-        raise ValueError(f"epsilon must be a positive number, such as 1e-3, got {epsilon}")
-    if iterations < 1:
-        raise ValueError(f"iterations must be 1 or more, got {iterations}")
+    checks.sample_count([x, y])
+    checks.whole("chunk_size", chunk_size)
+    checks.in_eval_mode(network)
+    checks.without_chance(network, x[:1])

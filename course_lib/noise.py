@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
+from torch.optim import Optimizer
+
+from course_lib import checks
+from course_lib.internals import samples_in
 
 _CHUNK_BYTES = 2**27  # memory for the per-sample gradients that are held at one time
 
@@ -53,8 +54,9 @@ def gradient_noise(
 
     Raises:
         ValueError: data of unequal or zero length, a chunk size below 1, nothing to train,
-            BatchNorm or Dropout in train mode (a sample's gradient is then not its own alone),
-            a loss that is not one number, gradients that are not finite.
+            BatchNorm or Dropout in train mode, or BatchNorm without running statistics (a sample's
+            gradient is then not its own alone), a network that draws random numbers, a loss that
+            is not one number, gradients that are not finite.
 
     Source:
         McCandlish, Kaplan, Amodei et al., "An Empirical Model of Large-Batch Training" (2018),
@@ -62,16 +64,16 @@ def gradient_noise(
     """
     x, y = data
     _check(network, x, y, chunk_size)
-    total, squares = 0.0, 0.0
+    total, squares = torch.zeros(2, dtype=torch.float64)
     for gradients in _sample_gradients(network, loss, x, y, chunk_size):
         total = total + gradients.sum(0, dtype=torch.float64)
         squares = squares + torch.linalg.vector_norm(gradients, dtype=torch.float64).square()
     squared_norm = (total / len(x)).square().sum()
     trace = squares / len(x) - squared_norm
     if not trace.isfinite():
-        raise ValueError("the gradients are not finite: look for NaN in data and weights")
+        raise ValueError("the gradients must be finite: look for NaN in data and weights")
     trace = trace.clamp(min=0)  # rounding can leave a tiny negative number where all g_i are equal
-    return GradientNoise(squared_norm.item(), trace.item(), (trace / squared_norm).item())
+    return _with_ratio(squared_norm.item(), trace.item())
 
 
 def two_batch_noise(
@@ -115,7 +117,7 @@ def mean_noise(estimates: Sequence[GradientNoise]) -> GradientNoise:
         ValueError: no estimates.
     """
     if not estimates:
-        raise ValueError("estimates is empty: give one or more")
+        raise ValueError(f"{estimates=} must be one or more estimates")
     squared_norms, traces, _ = zip(*estimates, strict=True)
     return _with_ratio(fmean(squared_norms), fmean(traces))
 
@@ -140,19 +142,23 @@ class NoiseScaleMonitor(Callback):
     Source: as `two_batch_noise`.
     """
 
-    def __init__(self):
-        self.measured = []
+    _total: Tensor  # what the batches of an update have added up to
+
+    def __init__(self) -> None:
+        self.measured: list[GradientNoise] = []
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.measured = []
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         _check_accumulation(trainer, module)
-        self._estimates = []
+        self._estimates: list[GradientNoise] = []
         self._start_update()
 
-    def on_train_batch_start(self, trainer, module, batch, batch_index) -> None:
-        self._inverse_sizes.append(1 / extract_batch_size(batch))
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int
+    ) -> None:
+        self._inverse_sizes.append(1 / samples_in(batch))
 
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         total = _gradient(module)  # Lightning divides each loss by the number of batches
@@ -160,7 +166,9 @@ class NoiseScaleMonitor(Callback):
         self._squared_norms.append(gradient.square().sum().item())
         self._total = total
 
-    def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, _) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
+    ) -> None:
         batches = len(self._squared_norms)
         if batches > 1:  # the last update of an epoch may have one batch only
             mean = trainer.accumulate_grad_batches / batches * self._total
@@ -175,7 +183,9 @@ class NoiseScaleMonitor(Callback):
             module.log_dict(self.measured[-1]._asdict())
 
     def _start_update(self) -> None:
-        self._inverse_sizes, self._squared_norms, self._total = [], [], 0.0
+        self._inverse_sizes: list[float] = []
+        self._squared_norms: list[float] = []
+        self._total = torch.zeros(())
 
 
 def _with_ratio(squared_norm: float, trace: float) -> GradientNoise:
@@ -192,13 +202,13 @@ def _gradient(module: LightningModule) -> Tensor:
 def _check_accumulation(trainer: Trainer, module: LightningModule) -> None:
     if not module.automatic_optimization:
         raise ValueError(
-            f"{type(module).__name__} optimizes manually, without accumulating batches; "
+            f"{type(module).__name__} must not optimize manually, without accumulating batches; "
             "measure its network with gradient_noise"
         )
     if trainer.accumulate_grad_batches < 2:
-        raise ValueError("accumulate_grad_batches=1: give Trainer 2 or more, such as 4")
+        raise ValueError("accumulate_grad_batches=1 must be 2 or more, such as 4")
     if trainer.world_size > 1 or trainer.scaler is not None:
-        raise ValueError("several processes, or precision 16-mixed, change the gradients: use one")
+        raise ValueError("the gradients must be whole: train in one process, without 16-mixed")
 
 
 def _sample_gradients(
@@ -208,10 +218,10 @@ def _sample_gradients(
     named = network.named_parameters()
     weights = {name: value.detach() for name, value in named if value.requires_grad}
 
-    def sample_loss(weights, x, y):
+    def sample_loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         value = loss(functional_call(network, weights, (x[None],)), y[None])
         if value.ndim != 0:
-            raise ValueError(f"loss must return one number, got shape {tuple(value.shape)}")
+            raise ValueError(f"loss must return one number, not the shape {tuple(value.shape)}")
         return value
 
     sample_gradient = vmap(grad(sample_loss), in_dims=(None, 0, 0))
@@ -223,12 +233,10 @@ def _sample_gradients(
 
 
 def _check(network: nn.Module, x: Tensor, y: Tensor, chunk_size: int | None) -> None:
-    if len(x) != len(y) or len(x) == 0:
-        raise ValueError(f"data must hold as many inputs as targets, got {len(x)} and {len(y)}")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be 1 or more, got {chunk_size}")
+    checks.sample_count([x, y])
+    if chunk_size is not None:
+        checks.whole("chunk_size", chunk_size)
     if not any(value.requires_grad for value in network.parameters()):
-        raise ValueError("network has no weights that require a gradient")
-    for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm | _DropoutNd) and module.training:
-            raise ValueError(f"{name} is a {type(module).__name__} in train mode: network.eval()")
+        raise ValueError("network must have weights that require a gradient")
+    checks.in_eval_mode(network)
+    checks.without_chance(network, x[:1])

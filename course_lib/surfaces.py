@@ -6,12 +6,13 @@ A surface is a callable that takes points of shape (..., 2) and returns their lo
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
-from numbers import Integral
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
+
+from course_lib import checks
 
 PIECE = 64  # steps whose losses are computed in one call: few calls, and little memory
 
@@ -28,11 +29,9 @@ class DataSurface(ABC):
 
     def __init__(self, *data: Tensor):
         self.data = tuple(torch.as_tensor(values, dtype=torch.float64) for values in data)
-        lengths = [len(values) for values in self.data]
-        if len(set(lengths)) > 1 or lengths[0] == 0:
-            raise ValueError(f"data must be tensors of one length, 1 or more, got {lengths}")
+        checks.sample_count(self.data)
         if not all(values.isfinite().all() for values in self.data):
-            raise ValueError("data must be finite, got NaN or infinity")
+            raise ValueError("data must be finite, without NaN or infinity")
 
     def __len__(self) -> int:
         return len(self.data[0])
@@ -46,7 +45,7 @@ class DataSurface(ABC):
 
     def minibatch(self, batch_size: int, seeds: int | Sequence[int] = 8) -> "MiniBatch":
         """The same loss over the next `batch_size` samples, one order of the data for each seed."""
-        return MiniBatch(self, batch_size, range(seeds) if isinstance(seeds, Integral) else seeds)
+        return MiniBatch(self, batch_size, checks.seeds(seeds))
 
 
 class LinearNeuron(DataSurface):
@@ -65,9 +64,10 @@ class LinearNeuron(DataSurface):
     def __init__(self, x: Tensor, y: Tensor):
         super().__init__(_pairs(x), y)
         if self.data[1].ndim != 1:
-            raise ValueError(f"y must have shape (N,), got {tuple(self.data[1].shape)}")
+            raise ValueError(f"y must have shape (N,), not {tuple(self.data[1].shape)}")
 
-    def loss(self, points: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, points: Tensor, *data: Tensor) -> Tensor:
+        x, y = data
         outputs = torch.einsum("...bi,...i->...b", x, points)
         return (outputs - y).square().mean(-1) / 2
 
@@ -89,7 +89,8 @@ class Autoencoder(DataSurface):
     def __init__(self, x: Tensor):
         super().__init__(_pairs(x))
 
-    def loss(self, points: Tensor, x: Tensor) -> Tensor:
+    def loss(self, points: Tensor, *data: Tensor) -> Tensor:
+        (x,) = data
         moment = x.mT @ x / x.shape[-2]
         trace = moment.diagonal(dim1=-2, dim2=-1).sum(-1)
         variance = torch.einsum("...i,...ij,...j->...", points, moment, points)
@@ -104,7 +105,7 @@ class MiniBatch:
     order each epoch, as in `course_lib.fit`; the last batch of an epoch may be smaller.
 
     Raises:
-        ValueError: a batch size that is not a whole number from 1 to N, or no seeds.
+        ValueError: a batch size that is not a whole number from 1 to N, no seeds or equal ones.
     """
 
     surface: DataSurface
@@ -112,14 +113,9 @@ class MiniBatch:
     seeds: Sequence[int]
     _batches: Iterator[Tensor] = field(init=False, repr=False)
 
-    def __post_init__(self):
-        samples = len(self.surface)
-        if not isinstance(self.batch_size, Integral) or not 1 <= self.batch_size <= samples:
-            raise ValueError(
-                f"batch_size must be a whole number from 1 to {samples}, got {self.batch_size!r}"
-            )
-        if len(self.seeds) == 0:
-            raise ValueError(f"seeds must be a number above 0 or a list, got {self.seeds!r}")
+    def __post_init__(self) -> None:
+        self.batch_size = checks.whole("batch_size", self.batch_size, most=len(self.surface))
+        self.seeds = checks.seeds(self.seeds)
         self._batches = self._draw()
 
     def _draw(self) -> Iterator[Tensor]:
@@ -146,7 +142,7 @@ def ravine(points: Tensor, condition: float = 100.0) -> Tensor:
         ValueError: points that are not pairs, a condition below 1.
     """
     if not condition >= 1:
-        raise ValueError(f"condition must be a number from 1, got {condition!r}")
+        raise ValueError(f"{condition=} must be a number from 1")
     x, y = _coordinates(points)
     return (x.square() / condition + y.square()) / 2
 
@@ -190,8 +186,8 @@ def descend(
     *,
     steps: int,
     lr: float,
-    optimizer: type[torch.optim.Optimizer] = torch.optim.SGD,
-    **options,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+    **options: Any,
 ) -> pd.DataFrame:
     """Go down a surface from one point or from several at once.
 
@@ -213,9 +209,9 @@ def descend(
             a learning rate that is not positive, a loss that is not one number per point.
     """
     points, seeds = _first_points(loss, start)
-    _check_numbers(steps, lr)
+    steps = checks.whole("steps", steps)
     points.requires_grad_()
-    stepper = optimizer([points], lr=lr, **options)
+    stepper = optimizer([points], lr=checks.positive("lr", lr), **options)
     path = [points.detach().clone()]
     for _ in range(steps):
         stepper.zero_grad()
@@ -239,38 +235,31 @@ def _tidy(path: list[Tensor], seeds: Sequence[int], surface: Callable) -> pd.Dat
 def _first_points(loss: Callable, start: Tensor | Sequence[float]) -> tuple[Tensor, Sequence[int]]:
     points = torch.as_tensor(start, dtype=torch.float64)
     if points.ndim not in (1, 2) or points.shape[-1] != 2 or points.numel() == 0:
-        raise ValueError(f"start must have shape (2,) or (S, 2), got {tuple(points.shape)}")
+        raise ValueError(f"start must have shape (2,) or (S, 2), not {tuple(points.shape)}")
     if not points.isfinite().all():
-        raise ValueError(f"start must be finite, got {points.tolist()}")
+        raise ValueError(f"start={points.tolist()} must be finite")
     points = torch.atleast_2d(points)
     seeds = loss.seeds if isinstance(loss, MiniBatch) else range(len(points))
     if len(points) not in (1, len(seeds)):
-        raise ValueError(f"start must hold 1 or {len(seeds)} points, got {len(points)}")
+        raise ValueError(f"start must hold 1 or {len(seeds)} points, not {len(points)}")
     return points.expand(len(seeds), 2).clone(), seeds
-
-
-def _check_numbers(steps: int, lr: float) -> None:
-    if not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"steps must be a whole number above 0, got {steps!r}")
-    if not (isfinite(lr) and lr > 0):
-        raise ValueError(f"lr must be a positive number, got {lr!r}")
 
 
 def _check_losses(losses: Tensor, count: int) -> None:
     if losses.shape != (count,):
         raise ValueError(
-            f"loss must return one number per point, shape ({count},), got {tuple(losses.shape)}"
+            f"loss must return one number per point, shape ({count},), not {tuple(losses.shape)}"
         )
 
 
 def _coordinates(points: Tensor) -> tuple[Tensor, Tensor]:
     if points.ndim == 0 or points.shape[-1] != 2:
-        raise ValueError(f"points must have shape (..., 2), got {tuple(points.shape)}")
-    return points.unbind(-1)
+        raise ValueError(f"points must have shape (..., 2), not {tuple(points.shape)}")
+    return points[..., 0], points[..., 1]
 
 
 def _pairs(x: Tensor) -> Tensor:
     x = torch.as_tensor(x)
     if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"x must have shape (N, 2), got {tuple(x.shape)}")
+        raise ValueError(f"x must have shape (N, 2), not {tuple(x.shape)}")
     return x

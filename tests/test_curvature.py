@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -267,11 +268,20 @@ MEASURES = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda network, x, y: (network, x[:3], y, {}), "3 and 40"),
-        (lambda network, x, y: (network, x[:0], y[:0], {}), "0 and 0"),
-        (lambda network, x, y: (network, x, y, {"chunk_size": 0}), "chunk_size .* got 0"),
+        (
+            lambda network, x, y: (network, x[:3], y, {}),
+            r"shapes \(3, 1, 6, 6\) and \(40,\) must hold equally many",
+        ),
+        (
+            lambda network, x, y: (network, x[:0], y[:0], {}),
+            r"\(0, 1, 6, 6\) and \(0,\) must hold .* one or more",
+        ),
+        (
+            lambda network, x, y: (network, x, y, {"chunk_size": 0}),
+            "chunk_size=0 must be a whole number from 1",
+        ),
         (lambda network, x, y: (network.requires_grad_(False), x, y, {}), "require a gradient"),
-        (lambda network, x, y: (network.train(), x, y, {}), "1 is a BatchNorm2d in train mode"),
+        (lambda network, x, y: (network.train(), x, y, {}), "BatchNorm2d '1' is in train mode"),
     ],
 )
 def test_bad_input_is_named(measure, change, message):
@@ -280,20 +290,66 @@ def test_bad_input_is_named(measure, change, message):
         measure(network, F.cross_entropy, (x, y), **options)
 
 
+class Attention(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.layer = nn.MultiheadAttention(4, 1, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.layer(x, x, x, need_weights=False)[0].mean(1)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LSTM(4, 4, num_layers=2, dropout=0.3, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x)[0].mean(1)
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return F.dropout(self.layer(x.mean(1)), 0.3, training=self.training)
+
+
+@pytest.mark.parametrize("network", [partial(Attention, dropout=0.3), Recurrent, Functional])
+def test_a_network_that_draws_random_numbers_is_named(network):
+    network, (x, y) = network(), (torch.randn(6, 5, 4), torch.arange(6) % 4)
+    state = torch.get_rng_state()
+    for measure in (hessian, sharpness):
+        with pytest.raises(ValueError, match=r"must not draw random numbers.*network.eval\(\)"):
+            measure(network, F.cross_entropy, (x, y))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sharpness(network.eval(), F.cross_entropy, (x, y)) > 0
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_batch_norm_without_running_statistics_is_named(measure):
+    network, x, y = classification()
+    network[1] = nn.BatchNorm2d(2, track_running_stats=False).double().eval()
+    with pytest.raises(ValueError, match="its BatchNorm2d '1' takes the statistics of the batch"):
+        measure(network, F.cross_entropy, (x, y))
+
+
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_a_loss_that_is_not_one_number_is_named(measure):
     network, x, y = classification()
-    with pytest.raises(ValueError, match=r"one number, got shape \(40,\)"):
+    with pytest.raises(ValueError, match=r"one number, not the shape \(40,\)"):
         measure(network, nn.CrossEntropyLoss(reduction="none"), (x, y))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0}, "epsilon .* got 0"),
-        ({"epsilon": -1e-3}, "epsilon .* got -0.001"),
-        ({"epsilon": math.inf}, "epsilon .* got inf"),
-        ({"iterations": 0}, "iterations .* got 0"),
+        ({"epsilon": 0}, "epsilon=0 must be a positive number"),
+        ({"epsilon": -1e-3}, "epsilon=-0.001 must be a positive number"),
+        ({"epsilon": math.inf}, "epsilon=inf must be a positive number"),
+        ({"iterations": 0}, "iterations=0 must be a whole number from 1"),
     ],
 )
 def test_a_bad_search_is_named(options, message):
@@ -304,7 +360,7 @@ def test_a_bad_search_is_named(options, message):
 
 def test_a_loss_that_is_not_finite_is_named():
     network, x, y = classification()
-    with pytest.raises(ValueError, match="the loss is nan"):
+    with pytest.raises(ValueError, match="loss must be finite, not nan"):
         sharpness(network, F.cross_entropy, (x * math.nan, y))
 
 

@@ -120,6 +120,29 @@ def test_noise_without_a_gradient_has_an_infinite_scale():
     assert noise == pytest.approx((0.0, 1.0, math.inf))
 
 
+def test_no_gradient_at_all_has_an_infinite_scale():
+    network, x, y = regression()
+    noise = gradient_noise(network, lambda outputs, targets: outputs.sum() * 0, (x, y))
+    assert noise == (0.0, 0.0, math.inf)
+
+
+class Noisy(nn.Module):
+    """Draws random numbers whatever its mode, in a way that no layer shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.layer(x + torch.randn_like(x))
+
+
+def test_a_network_that_draws_random_numbers_is_named():
+    _, x, y = regression()
+    with pytest.raises(ValueError, match="must not draw random numbers in its forward pass"):
+        gradient_noise(Noisy(), half_squared_error, (x, y))
+
+
 def none_reduction(outputs, targets):
     return F.cross_entropy(outputs, targets, reduction="none")
 
@@ -127,12 +150,21 @@ def none_reduction(outputs, targets):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda network, x, y: (network, x[:3], y, {}), "3 and 40"),
-        (lambda network, x, y: (network, x[:0], y[:0], {}), "0 and 0"),
-        (lambda network, x, y: (network, x, y, {"chunk_size": 0}), "chunk_size .* got 0"),
+        (
+            lambda network, x, y: (network, x[:3], y, {}),
+            r"shapes \(3, 1, 8, 8\) and \(40,\) must hold equally many",
+        ),
+        (
+            lambda network, x, y: (network, x[:0], y[:0], {}),
+            r"\(0, 1, 8, 8\) and \(0,\) must hold .* one or more",
+        ),
+        (
+            lambda network, x, y: (network, x, y, {"chunk_size": 0}),
+            "chunk_size=0 must be a whole number from 1",
+        ),
         (lambda network, x, y: (network.requires_grad_(False), x, y, {}), "require a gradient"),
-        (lambda network, x, y: (network.train(), x, y, {}), "1 is a BatchNorm2d in train mode"),
-        (lambda network, x, y: (network, x * math.nan, y, {}), "not finite"),
+        (lambda network, x, y: (network.train(), x, y, {}), "BatchNorm2d '1' is in train mode"),
+        (lambda network, x, y: (network, x * math.nan, y, {}), "gradients must be finite"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -143,7 +175,7 @@ def test_bad_input_is_named(change, message):
 
 def test_a_loss_that_is_not_one_number_is_named():
     network, x, y = classification()
-    with pytest.raises(ValueError, match=r"one number, got shape \(1,\)"):
+    with pytest.raises(ValueError, match=r"one number, not the shape \(1,\)"):
         gradient_noise(network, none_reduction, (x, y))
 
 
@@ -190,7 +222,7 @@ def test_sizes_that_are_not_small_and_big(sizes):
 
 
 def test_no_estimates():
-    with pytest.raises(ValueError, match="estimates is empty: give one or more"):
+    with pytest.raises(ValueError, match=r"estimates=\[\] must be one or more"):
         mean_noise([])
 
 
@@ -276,12 +308,12 @@ def test_monitor_does_not_count_frozen_weights():
 
 def test_monitor_needs_accumulated_batches():
     network, x, y = regression()
-    with pytest.raises(ValueError, match="accumulate_grad_batches=1: give Trainer 2 or more"):
+    with pytest.raises(ValueError, match="accumulate_grad_batches=1 must be 2 or more"):
         monitored(Foreign(network, half_squared_error), x, y, 10, 1)
 
 
 def test_monitor_refuses_manual_optimization():
     x, y = torch.randn(20, 64), torch.arange(20) % 10
-    with pytest.raises(ValueError, match="Cohort optimizes manually, without accumulating"):
+    with pytest.raises(ValueError, match="Cohort must not optimize manually, without accumulating"):
         options = {"batch_size": 5, "lr": 0.1, "max_epochs": 1, "progress": False}
         fit(MLP, TensorData(x, y, x, y), **options, callbacks=[NoiseScaleMonitor()])
