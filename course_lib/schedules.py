@@ -6,21 +6,29 @@ They work with any LightningModule and a plain DataLoader, and with `fit(callbac
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from course_lib.checks import is_whole, whole
+from course_lib.internals import count_batches_again
+
 
 class _BatchSizeCallback(Callback, ABC):
-    """Sets the batch size at the start of each epoch; at the end the loader gets its own back."""
+    """Sets the batch size at the start of each epoch; at the end the loader gets its own back.
 
-    def __init__(self):
+    Loaders of other kinds than PyTorch's work, too, where their `batch_size` can be set and counts
+    from the next epoch, as in `fit`.
+    """
+
+    def __init__(self) -> None:
         self._undo = ExitStack()
 
     @abstractmethod
@@ -33,12 +41,19 @@ class _BatchSizeCallback(Callback, ABC):
         if size != loader.batch_size:
             self._undo.callback(setattr, loader, "batch_size", loader.batch_size)
             loader.batch_size = size
-            _count_batches_again(trainer)
+            count_batches_again(trainer)
+            if trainer.fit_loop.max_batches == 0:
+                raise ValueError(
+                    f"batch_size={size} must not be larger than the data, of which drop_last "
+                    "leaves no batch"
+                )
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self._undo.close()
 
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception) -> None:
+    def on_exception(
+        self, trainer: Trainer, module: LightningModule, exception: BaseException
+    ) -> None:
         self._undo.close()
 
 
@@ -90,10 +105,10 @@ def cyclic(sizes: Sequence[int], epochs: int = 1) -> Callable[[int], int]:
     Source: Jastrzebski, Kenton, Arpit et al., "Three factors influencing minima in SGD" (2017),
     where a cycle of batch sizes takes the place of a cycle of learning rates; arXiv:1711.04623.
     """
-    sizes = [_checked_size(size) for size in sizes]
-    if not sizes or not _whole(epochs, 1):
-        raise ValueError(f"{sizes=} and {epochs=}: give one size or more, each for 1 epoch or more")
-    return lambda epoch: sizes[epoch // epochs % len(sizes)]
+    checked, each = [_checked_size(size) for size in sizes], whole("epochs", epochs)
+    if not checked:
+        raise ValueError(f"{sizes=} must be one batch size or more")
+    return lambda epoch: checked[epoch // each % len(checked)]
 
 
 class BatchSizeOnPlateau(_BatchSizeCallback):
@@ -101,13 +116,14 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
 
     The rule is that of `torch.optim.lr_scheduler.ReduceLROnPlateau`, with the batch size
     multiplied where it divides the learning rate: after more than `patience` epochs in a row
-    without a new best value, ``B := min(factor * B, max_size)``, and the count starts again.
+    without a new best value, ``B := min(factor * B, max_size)``, and the count starts again. A
+    `max_size` above the number of samples in an epoch stands for that number.
 
     Args:
         monitor: a name in `trainer.callback_metrics`, measured every epoch before its end. With
             `fit`, the mean over the seeds of train_loss, train_accuracy, val_loss or val_accuracy.
         factor: what the batch size is multiplied by, a whole number from 2.
-        patience: epochs without improvement that are borne.
+        patience: epochs without improvement that are tolerated.
         max_size: the largest batch size.
         mode: "min" where smaller values are better, "max" where larger ones are.
 
@@ -126,16 +142,19 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
         mode: str = "min",
     ):
         super().__init__()
-        if not _whole(factor, 2) or not _whole(patience, 0):
-            raise ValueError(f"{factor=} and {patience=}: give whole numbers from 2 and from 0")
         if mode not in ("min", "max"):
-            raise ValueError(f'{mode=}: give "min" or "max"')
-        self.monitor, self.factor, self.patience = monitor, factor, patience
-        self.max_size, self.sign = _checked_size(max_size), 1 if mode == "min" else -1
-        self.best, self.waited, self.batch_size = math.inf, 0, None
+            raise ValueError(f'{mode=} must be "min" or "max"')
+        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.factor, self.patience = whole("factor", factor, 2), whole("patience", patience, 0)
+        self.max_size = whole("max_size", max_size)
+        self._start()
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self.best, self.waited, self.batch_size = math.inf, 0, None
+        self._start()
+
+    def _start(self) -> None:
+        self.best, self.waited = math.inf, 0
+        self.batch_size: int | None = None
 
     def size(self, trainer: Trainer, present: int) -> int:
         self.batch_size = self.batch_size or present
@@ -144,22 +163,23 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(trainer.callback_metrics) or "none"
-            raise ValueError(f"monitor={self.monitor!r} is not among the measured values: {known}")
-        self._judge(self.sign * float(trainer.callback_metrics[self.monitor]))
+            raise ValueError(f"monitor={self.monitor!r} must be a measured value, one of: {known}")
+        most = min(self.max_size, _samples(trainer.train_dataloader))
+        self._judge(self.sign * float(trainer.callback_metrics[self.monitor]), most)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "batch_size": self.batch_size}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.waited, self.batch_size = state.values()
 
-    def _judge(self, value: float) -> None:
+    def _judge(self, value: float, most: int) -> None:
         self.waited = 0 if value < self.best else self.waited + 1
         self.best = min(self.best, value)
         if self.waited > self.patience:
             self.waited = 0
-            larger = min(self.factor * self.batch_size, self.max_size)
-            self.batch_size = max(larger, self.batch_size)
+            size = self.batch_size or 1
+            self.batch_size = max(size, min(self.factor * size, most))
 
 
 class LearningRateScheduler(Callback):
@@ -195,16 +215,16 @@ class LearningRateScheduler(Callback):
         warmup: int = 0,
         start: float = 0.1,
     ):
-        if not _whole(warmup, 0) or not 0 <= start <= 1:
-            raise ValueError(f"{warmup=} and {start=}: give a number of updates, a share of 0 to 1")
+        if not 0 <= start <= 1:
+            raise ValueError(f"{start=} must be a share of the rate, from 0 to 1")
         self.factors = _by_epoch("factors", {0: 1} if factors is None else factors, _checked_factor)
-        self.warmup, self.start = warmup, start
+        self.warmup, self.start = whole("warmup", warmup, 0), start
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.lr_scheduler_configs:
             raise ValueError(
-                f"{type(module).__name__}.configure_optimizers returns a learning-rate scheduler, "
-                "which this callback would overrule; leave one of the two out"
+                f"{type(module).__name__}.configure_optimizers must not return a learning-rate "
+                "scheduler, which this callback would overrule; leave one of the two out"
             )
 
     def on_before_optimizer_step(
@@ -220,58 +240,51 @@ class LearningRateScheduler(Callback):
         return self.factors(epoch, 1) * (self.start + (1 - self.start) * warmed)
 
 
-def _sized(loader: object) -> object:
-    """What holds the batch size of a loader and reads it at the start of an epoch."""
+def _sized(loader: Any) -> Any:
+    """What holds the batch size of a loader and reads it at the start of an epoch.
+
+    Any loader with a `batch_size` that can be set will do: a DataLoader, whose batch sampler has
+    it, or another kind of loader.
+    """
     sized, fits = loader, hasattr(loader, "batch_size")
     if isinstance(loader, DataLoader):
         sized = loader.batch_sampler
         fits = isinstance(sized, BatchSampler) and not isinstance(loader.dataset, IterableDataset)
     if not fits:
         raise ValueError(
-            f"the batch size of {loader!r} cannot be set: train on one DataLoader that has a "
-            "batch_size and a dataset with indices, no IterableDataset"
+            f"the loader must be one DataLoader with a batch_size and a dataset with indices, no "
+            f"IterableDataset: the batch size of {loader!r} cannot be set"
         )
     return sized
 
 
-def _count_batches_again(trainer: Trainer) -> None:
-    """Let Lightning set the loader up again, as its BatchSizeFinder does: the number of batches,
-    when to validate, and the iterator that it made before the first epoch started.
-    """
-    loop, source = trainer.fit_loop, trainer.fit_loop._data_source
-    # The loader itself, where a module would be asked for a new one, of the old batch size.
-    loop._data_source = replace(source, instance=trainer.train_dataloader)
-    loop._combined_loader = None
+def _samples(loader: Any) -> int:
+    """How many samples an epoch of the loader has; no limit where that is not known."""
+    if not isinstance(loader, DataLoader):
+        return getattr(loader, "samples_per_epoch", sys.maxsize)
     try:
-        loop.setup_data()
-    finally:
-        loop._data_source = source
-    if loop.max_batches == 0:
-        raise ValueError("the batch size is larger than the data, and drop_last leaves no batch")
+        return len(_sized(loader).sampler)
+    except TypeError:  # a sampler that does not know its end
+        return sys.maxsize
 
 
-def _by_epoch(name: str, schedule: Mapping | Callable, checked: Callable) -> Callable:
+def _by_epoch(
+    name: str, schedule: Mapping | Callable, checked: Callable[[Any], float]
+) -> Callable[[int, float], Any]:
     """The schedule as a function of the epoch and of the value before its first epoch."""
     if callable(schedule):
         return lambda epoch, _: checked(schedule(epoch))
-    if not schedule or not all(_whole(epoch, 0) for epoch in schedule):
-        raise ValueError(f"{name}={schedule!r}: give epochs from 0 and their values, as {{10: 64}}")
+    if not schedule or not all(is_whole(epoch, 0) for epoch in schedule):
+        raise ValueError(f"{name}={schedule!r} must give epochs from 0 a value, such as {{10: 64}}")
     values = {epoch: checked(value) for epoch, value in sorted(schedule.items())}
     return lambda epoch, own: [own, *(v for first, v in values.items() if first <= epoch)][-1]
 
 
-def _whole(number: object, least: int) -> bool:
-    whole = isinstance(number, Integral) and not isinstance(number, bool)
-    return whole and number >= least
+def _checked_size(size: Any) -> int:
+    return whole("batch_size", size)
 
 
-def _checked_size(size: int) -> int:
-    if not _whole(size, 1):
-        raise ValueError(f"batch size {size!r}: give a whole number from 1")
-    return int(size)
-
-
-def _checked_factor(factor: float) -> float:
-    if not (isinstance(factor, Real) and math.isfinite(factor) and factor >= 0):
-        raise ValueError(f"factor {factor!r}: give a number from 0, such as 1/5")
+def _checked_factor(factor: Any) -> float:
+    if not (isinstance(factor, Real) and 0 <= float(factor) < math.inf):
+        raise ValueError(f"{factor=} must be a number from 0, such as 1/5")
     return float(factor)

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from course_lib.data import TensorData
 from course_lib.datasets import Digits
@@ -277,6 +277,33 @@ def test_plateau_in_fit_looks_at_the_mean_over_the_seeds(data):
     assert max(expected) > 2
 
 
+def test_plateau_in_fit_ends_at_all_samples(data):
+    scheduler = BatchSizeOnPlateau("train_accuracy", factor=4, patience=0, max_size=64, mode="max")
+    options = {"batch_size": 32, "seeds": 1, "lr": 1e-9, "max_epochs": 4}
+    history = fit(MLP, data, **options, callbacks=[scheduler]).history
+    assert history.batch_size.tolist() == [32, 32, 32, 50, 50]
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_plateau_ends_at_all_samples_of_a_loader(drop_last):
+    module, loader = Foreign([1] * 5), numbered(batch_size=5, drop_last=drop_last)
+    scheduler = BatchSizeOnPlateau(factor=3, patience=0, max_size=100)
+    train(module, loader, [scheduler], numbered(), max_epochs=5)
+    assert module.sizes == [[5] * 4, [5] * 4, split(SAMPLES, 15, drop_last), [20], [20]]
+    assert scheduler.batch_size == SAMPLES
+
+
+def test_plateau_without_the_number_of_samples():
+    class Unmeasured(RandomSampler):
+        __len__ = None
+
+    loader = DataLoader(numbered().dataset, sampler=Unmeasured(range(SAMPLES)))
+    scheduler = BatchSizeOnPlateau(factor=30, patience=0, max_size=100)
+    module = Foreign([1] * 3)
+    train(module, loader, [scheduler], numbered(), max_epochs=3)
+    assert module.sizes[2] == [20] and scheduler.batch_size == 100
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 def test_warmup_and_factors_are_those_of_pytorch(optimizer):
     module = Foreign(optimizer=optimizer)
@@ -354,23 +381,29 @@ def own_batches():
     [one_by_one, own_batches, partial(DataLoader, Endless()), lambda: [numbered(), numbered()]],
 )
 def test_loaders_whose_batch_size_cannot_be_set(loader):
-    with pytest.raises(ValueError, match="cannot be set: train on one DataLoader that has a batch"):
+    with pytest.raises(
+        ValueError, match="must be one DataLoader with a batch_size .* cannot be set"
+    ):
         train(Foreign(), loader(), [BatchSizeScheduler({1: 2})])
 
 
 def test_a_batch_larger_than_the_data_with_drop_last():
-    with pytest.raises(ValueError, match="larger than the data, and drop_last leaves no batch"):
+    with pytest.raises(
+        ValueError, match="batch_size=21 must not be larger than the data, of which drop_last"
+    ):
         train(Foreign(), numbered(drop_last=True), [BatchSizeScheduler({1: 21})])
 
 
 def test_a_module_with_a_scheduler_of_its_own():
     module = Foreign(schedule=partial(torch.optim.lr_scheduler.StepLR, step_size=1))
-    with pytest.raises(ValueError, match="Foreign.configure_optimizers returns a learning-rate"):
+    with pytest.raises(
+        ValueError, match="Foreign.configure_optimizers must not return a learning-rate"
+    ):
         train(module, numbered(), [LearningRateScheduler(warmup=3)])
 
 
 def test_a_monitored_value_that_nothing_measures():
-    with pytest.raises(ValueError, match="monitor='loss' is not among the measured values: val_lo"):
+    with pytest.raises(ValueError, match="monitor='loss' must be a measured value, one of: val_lo"):
         callbacks = [BatchSizeOnPlateau("loss", max_size=4)]
         train(Foreign([1, 2, 3, 4]), numbered(), callbacks, numbered())
 
@@ -378,23 +411,26 @@ def test_a_monitored_value_that_nothing_measures():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: BatchSizeScheduler({}), r"schedule=\{\}: give epochs from 0"),
-        (lambda: BatchSizeScheduler({-1: 8}), r"schedule=\{-1: 8\}: give epochs from 0"),
-        (lambda: BatchSizeScheduler({1: 0}), "batch size 0: give a whole number from 1"),
-        (lambda: BatchSizeScheduler({1: 2.5}), "batch size 2.5: give a whole number from 1"),
-        (lambda: BatchSizeScheduler({1: True}), "batch size True: give a whole number from 1"),
-        (lambda: cyclic([]), r"sizes=\[\] and epochs=1: give one size or more"),
-        (lambda: cyclic([8], epochs=0), r"sizes=\[8\] and epochs=0: give one size or more"),
-        (lambda: cyclic([8, 0]), "batch size 0: give a whole number from 1"),
-        (lambda: BatchSizeOnPlateau(max_size=0), "batch size 0: give a whole number from 1"),
-        (lambda: BatchSizeOnPlateau(factor=1, max_size=9), "factor=1 and patience=3: give whole"),
-        (lambda: BatchSizeOnPlateau(patience=-1, max_size=9), "patience=-1: give whole numbers"),
-        (lambda: BatchSizeOnPlateau(mode="low", max_size=9), 'mode=\'low\': give "min" or "max"'),
-        (lambda: LearningRateScheduler({}), r"factors=\{\}: give epochs from 0"),
-        (lambda: LearningRateScheduler({1: -0.1}), "factor -0.1: give a number from 0"),
-        (lambda: LearningRateScheduler({1: "1"}), "factor '1': give a number from 0"),
-        (lambda: LearningRateScheduler(warmup=-1), "warmup=-1 and start=0.1: give a number"),
-        (lambda: LearningRateScheduler(warmup=5, start=2), "start=2: give a number of updates"),
+        (lambda: BatchSizeScheduler({}), r"schedule=\{\} must give epochs from 0 a value"),
+        (lambda: BatchSizeScheduler({-1: 8}), r"schedule=\{-1: 8\} must give epochs from 0"),
+        (lambda: BatchSizeScheduler({1: 0}), "batch_size=0 must be a whole number from 1"),
+        (lambda: BatchSizeScheduler({1: 2.5}), "batch_size=2.5 must be a whole number from 1"),
+        (lambda: BatchSizeScheduler({1: True}), "batch_size=True must be a whole number from 1"),
+        (lambda: cyclic([]), r"sizes=\[\] must be one batch size or more"),
+        (lambda: cyclic([8], epochs=0), "epochs=0 must be a whole number from 1"),
+        (lambda: cyclic([8, 0]), "batch_size=0 must be a whole number from 1"),
+        (lambda: BatchSizeOnPlateau(max_size=0), "max_size=0 must be a whole number from 1"),
+        (
+            lambda: BatchSizeOnPlateau(factor=1, max_size=9),
+            "factor=1 must be a whole number from 2",
+        ),
+        (lambda: BatchSizeOnPlateau(patience=-1, max_size=9), "patience=-1 must be .* from 0"),
+        (lambda: BatchSizeOnPlateau(mode="low", max_size=9), 'mode=\'low\' must be "min" or "max"'),
+        (lambda: LearningRateScheduler({}), r"factors=\{\} must give epochs from 0 a value"),
+        (lambda: LearningRateScheduler({1: -0.1}), "factor=-0.1 must be a number from 0"),
+        (lambda: LearningRateScheduler({1: "1"}), "factor='1' must be a number from 0"),
+        (lambda: LearningRateScheduler(warmup=-1), "warmup=-1 must be a whole number from 0"),
+        (lambda: LearningRateScheduler(warmup=5, start=2), "start=2 must be a share of the rate"),
     ],
 )
 def test_arguments_out_of_range(wrong, message):
@@ -403,5 +439,5 @@ def test_arguments_out_of_range(wrong, message):
 
 
 def test_a_function_that_returns_no_batch_size():
-    with pytest.raises(ValueError, match="batch size 0: give a whole number from 1"):
+    with pytest.raises(ValueError, match="batch_size=0 must be a whole number from 1"):
         train(Foreign(), numbered(), [BatchSizeScheduler(lambda epoch: epoch)])
