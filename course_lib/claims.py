@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
+from numpy.typing import ArrayLike
 from scipy import stats
+
+from course_lib.checks import positive
 
 MIN_SEEDS = 8
 LEVEL = 0.05  # of the sign test; the intervals cover 95 %
 UNBOUNDED = 1e150  # stands in for infinity where averages and squares must be finite
 FEW = 4  # so many compared numbers are shown themselves
-PROGRESS = ["epoch", "step", "examples", "seconds"]
-TARGETS = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 
 
 class ClaimError(AssertionError):
@@ -63,7 +64,7 @@ class Claim:
     def __str__(self) -> str:
         return f"Claim {self.number}. {self.sentence}.\n{self.numbers} ({self.verdict})"
 
-    def _repr_mimebundle_(self, **_) -> dict:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         return {
             "text/plain": str(self),
             "text/markdown": f"**Claim {self.number}. {self.sentence}.**  \n"
@@ -100,12 +101,12 @@ def claim(number: str, sentence: str, evidence: Evidence, common_belief: bool = 
         TypeError, ValueError: for arguments of another kind.
     """
     if not isinstance(number, str) or not re.fullmatch(r"\d+\.\d+", number):
-        raise ValueError(f'number={number!r}: give lesson and claim as text, such as "3.2".')
+        raise ValueError(f'number={number!r} must be lesson and claim as text, such as "3.2"')
     if not isinstance(sentence, str) or not sentence.strip(". "):
-        raise ValueError(f"sentence={sentence!r}: say in words what claim {number} states.")
+        raise ValueError(f"sentence={sentence!r} must say in words what claim {number} states")
     if not isinstance(evidence, Evidence):
         raise TypeError(
-            f"evidence={evidence!r} of claim {number}: give what paired, equal or slope returned."
+            f"evidence={evidence!r} of claim {number} must be what paired, equal or slope returned"
         )
     sentence = sentence.strip().rstrip(".")
     shown = Claim(number, sentence, evidence.numbers, evidence.holds, common_belief)
@@ -145,7 +146,7 @@ def paired(
     Source: W. J. Dixon and A. M. Mood, "The statistical sign test", JASA 41 (1946).
     """
     if relation not in ("<", ">"):
-        raise ValueError(f'relation={relation!r}: give "<" or ">".')
+        raise ValueError(f'relation={relation!r} must be "<" or ">"')
     left = _by_seed(frame, value, "this", this)
     right = (
         pd.Series(float(other), left.index)
@@ -153,9 +154,9 @@ def paired(
         else _by_seed(frame, value, "other", other)
     )
     if lone := sorted(set(left.index) ^ set(right.index)):
-        raise ValueError(f"seeds {lone} are in one condition only: {this!r}, {other!r}.")
+        raise ValueError(f"{this=} and {other=} must have the same seeds; one alone has {lone}")
     if len(left) < MIN_SEEDS:
-        raise ValueError(f"this={this!r} has {len(left)} seeds; a claim needs {MIN_SEEDS} or more.")
+        raise ValueError(f"{this=} must have {MIN_SEEDS} seeds or more, and has {len(left)}")
     right = right[left.index]
     sign = 1 if relation == ">" else -1
     gain = (sign * (left - right)).mask(left == right, 0.0)  # never against never is a tie
@@ -174,35 +175,7 @@ def paired(
     return Evidence(bool(p < LEVEL), numbers)
 
 
-def reached(history: pd.DataFrame, **target: float) -> pd.DataFrame:
-    """When each run first reached a target, such as `reached(history, val_accuracy=0.95)`.
-
-    Args:
-        history: what `fit` or `sweep` measured. Columns that these do not measure (batch_size,
-            seed and any the lesson added, such as lr) tell the runs apart.
-        target: one measured column and its threshold: an accuracy is reached from below, a loss
-            from above.
-
-    Returns:
-        One row a run: its columns, and epoch, step, examples and seconds of the first
-        evaluation that reached the target; inf where none did.
-    """
-    if len(target) != 1 or not set(target) <= set(TARGETS):
-        raise ValueError(f"target={target!r}: give one of {', '.join(TARGETS)}, as val_loss=0.1.")
-    if missing := [c for c in ["seed", *PROGRESS, *target] if c not in history]:
-        raise ValueError(f"history has no column {', '.join(missing)}; give the history of a fit.")
-    [(column, threshold)] = target.items()
-    if column.endswith("accuracy") and not 0 <= threshold <= 1:
-        raise ValueError(f"{column}={threshold!r}: give a share from 0 to 1, as 0.95 for 95 %.")
-    run = [c for c in history if c not in [*PROGRESS, *TARGETS, "diverged"]]
-    upward = column.endswith("accuracy")
-    arrived = history[column] >= threshold if upward else history[column] <= threshold
-    first = history[arrived].sort_values("step").drop_duplicates(run)[[*run, *PROGRESS]]
-    runs = history[run].drop_duplicates().merge(first, how="left", on=run)
-    return runs.fillna(dict.fromkeys(PROGRESS, np.inf))
-
-
-def equal(a, b, tolerance: float = 0.0) -> Evidence:
+def equal(a: ArrayLike, b: ArrayLike, tolerance: float = 0.0) -> Evidence:
     """An identity; holds when no two corresponding numbers differ by more than `tolerance`.
 
     Args:
@@ -210,10 +183,13 @@ def equal(a, b, tolerance: float = 0.0) -> Evidence:
         tolerance: the largest absolute difference allowed; 0 asks for exact equality.
     """
     if not isinstance(tolerance, Real) or not tolerance >= 0:
-        raise ValueError(f"tolerance={tolerance!r}: give the largest difference allowed, >= 0.")
+        raise ValueError(f"{tolerance=} must be the largest difference allowed, 0 or more")
     a, b = _array("a", a), _array("b", b)
     if a.shape != b.shape:
-        raise ValueError(f"a has the shape {a.shape}, b has {b.shape}: compare like with like.")
+        raise ValueError(f"a and b must have one shape; they have {a.shape} and {b.shape}")
+    a, b = np.atleast_1d(a, b)
+    if a.dtype != b.dtype:  # whole numbers beside others
+        a, b = a.astype(float), b.astype(float)
     with np.errstate(invalid="ignore"):  # inf - inf, where both sides are equal
         difference = np.where(a == b, 0, np.abs(a - b))
     if a.size <= FEW:
@@ -236,48 +212,55 @@ def slope(x: Sequence[float], y: Sequence[float], expected: float, tolerance: fl
         expected: the slope claimed.
         tolerance: how far from it the interval may extend.
     """
-    x, y = _array("x", x).astype(float), _array("y", y).astype(float)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"x has the shape {x.shape}, y has {y.shape}: give lists of one length.")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("x and y must be finite: fit only points that have a number.")
-    if len(np.unique(x)) < 3:
-        raise ValueError(f"x={x.tolist()}: a slope with an interval needs three distinct x.")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance={tolerance!r}: a fitted slope needs a tolerance above 0.")
-    fit = stats.linregress(x, y)
-    half = stats.t.ppf(1 - LEVEL / 2, len(x) - 2) * fit.stderr
+    across, up = _array("x", x).astype(float), _array("y", y).astype(float)
+    if across.ndim != 1 or across.shape != up.shape:
+        shapes = f"{across.shape} and {up.shape}"
+        raise ValueError(f"x and y must be lists of one length; they have the shapes {shapes}")
+    if not (np.isfinite(across).all() and np.isfinite(up).all()):
+        raise ValueError("x and y must be finite; fit only points that have a number")
+    if len(np.unique(across)) < 3:
+        raise ValueError(f"x={across.tolist()} must hold three distinct numbers or more")
+    tolerance = positive("tolerance", tolerance)
+    value, half = _fitted(across, up)
     numbers = (
-        f"slope {_text(fit.slope)} (95 % interval {_text(fit.slope - half)} to "
-        f"{_text(fit.slope + half)}) over {len(x)} points, expected {expected:g} +/- {tolerance:g}"
+        f"slope {_text(value)} (95 % interval {_text(value - half)} to "
+        f"{_text(value + half)}) over {len(across)} points, expected {expected:g} +/- {tolerance:g}"
     )
-    return Evidence(bool(abs(fit.slope - expected) + half <= tolerance), numbers)
+    return Evidence(bool(abs(value - expected) + half <= tolerance), numbers)
 
 
-def _by_seed(frame: pd.DataFrame, value: str, side: str, condition: str) -> pd.Series:
+def _fitted(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The slope of the straight line and half of its interval; exactly 0 where y is constant."""
+    if np.ptp(y) == 0:
+        return 0.0, 0.0
+    fit = stats.linregress(x, y)
+    return fit.slope, stats.t.ppf(1 - LEVEL / 2, len(x) - 2) * fit.stderr
+
+
+def _by_seed(frame: pd.DataFrame, value: str, side: str, condition: str | float) -> pd.Series:
     """The values of the rows that a condition picks, indexed by seed."""
     if missing := [c for c in ("seed", value) if c not in frame]:
-        raise ValueError(f"frame has no column {', '.join(missing)}; it has {', '.join(frame)}.")
+        raise ValueError(f"frame must have the column {', '.join(missing)}, not {', '.join(frame)}")
     try:
         rows = frame.query(condition)
     except Exception as error:
         raise ValueError(
-            f"{side}={condition!r} is no query on the columns {', '.join(frame)}: {error}"
+            f"{side}={condition!r} must be a query on the columns {', '.join(frame)}: {error}"
         ) from error
     if rows.empty or rows["seed"].duplicated().any():
         raise ValueError(
-            f"{side}={condition!r} picks {len(rows)} rows for {rows['seed'].nunique()} seeds; "
-            "it must leave exactly one row a seed."
+            f"{side}={condition!r} must leave exactly one row a seed; it picks {len(rows)} rows "
+            f"for {rows['seed'].nunique()} seeds"
         )
     return rows.set_index("seed")[value].astype(float)
 
 
-def _array(name: str, values) -> np.ndarray:
-    """Integers stay integers, so that they compare exactly."""
+def _array(name: str, values: ArrayLike) -> np.ndarray:
+    """Whole numbers become Python's, so that they compare exactly whatever their size."""
     array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     if array.dtype.kind not in "biuf" or array.size == 0:
-        raise TypeError(f"{name}={values!r}: give numbers, at least one.")
-    return array.astype(float if array.dtype.kind == "f" else np.int64)
+        raise TypeError(f"{name}={values!r} must be one or more numbers")
+    return array.astype(float if array.dtype.kind == "f" else object)
 
 
 def _median_text(difference: np.ndarray) -> str:
@@ -292,6 +275,8 @@ def _median_text(difference: np.ndarray) -> str:
 
 def _text(number: float, infinite: str = "∞") -> str:
     """Three digits, whole numbers in full; `infinite` for what stands for infinity."""
+    if isinstance(number, int):
+        return f"{number:,}"
     if abs(number) > 1e100:
         return infinite if number > 0 else f"-{infinite}"
     if abs(number) >= 1000 or number == np.round(number):

@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from course_lib import claims
-from course_lib.claims import ClaimError, Evidence, claim, equal, measured, paired, reached, slope
+from course_lib.claims import ClaimError, Evidence, claim, equal, measured, paired, slope
 
 
 @pytest.fixture(autouse=True)
@@ -125,74 +125,34 @@ def test_paired_compares_with_a_number():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("val_loss", "batch_size == 8", "==", "batch_size == 64"), "relation='=='"),
-        (("loss", "batch_size == 8", "<", "batch_size == 64"), "no column loss; it has batch_size"),
-        (("val_loss", "batch == 8", "<", "batch_size == 64"), "this='batch == 8' is no query"),
-        (("val_loss", "batch_size == 8", "<", None), "other=None is no query"),
+        (("val_loss", "batch_size == 8", "==", "batch_size == 64"), "relation='==' must be"),
+        (
+            ("loss", "batch_size == 8", "<", "batch_size == 64"),
+            "must have the column loss, not batch_size",
+        ),
+        (
+            ("val_loss", "batch == 8", "<", "batch_size == 64"),
+            "this='batch == 8' must be a query on the columns batch_size",
+        ),
+        (("val_loss", "batch_size == 8", "<", None), "other=None must be a query"),
         (("val_loss", "batch_size == 7", "<", "batch_size == 64"), "picks 0 rows"),
-        (("val_loss", "batch_size > 7", "<", "batch_size == 64"), "picks 16 rows for 8 seeds"),
-        (("val_loss", "batch_size == 8", "<", "batch_size == 64 and seed < 6"), r"seeds \[6, 7\]"),
-        (("val_loss", "batch_size == 8 and seed < 7", "<", 1.0), "has 7 seeds; a claim needs 8"),
+        (
+            ("val_loss", "batch_size > 7", "<", "batch_size == 64"),
+            "must leave exactly one row a seed; it picks 16 rows for 8 seeds",
+        ),
+        (
+            ("val_loss", "batch_size == 8", "<", "batch_size == 64 and seed < 6"),
+            r"one alone has \[6, 7\]",
+        ),
+        (
+            ("val_loss", "batch_size == 8 and seed < 7", "<", 1.0),
+            "must have 8 seeds or more, and has 7",
+        ),
     ],
 )
 def test_paired_names_what_is_wrong(arguments, message):
     with pytest.raises(ValueError, match=message):
         paired(frame(EIGHT, EIGHT), *arguments)
-
-
-# reached
-
-
-def history():
-    columns = ["batch_size", "seed", "epoch", "step", "examples", "seconds"]
-    columns += ["val_loss", "val_accuracy", "diverged"]
-    rows = [
-        (8, 0, 0, 0, 0, 0.0, 2.3, 0.10, False),
-        (8, 0, 1, 5, 40, 0.1, 0.4, 0.90, False),
-        (8, 0, 2, 10, 80, 0.2, 0.2, 0.96, False),
-        (8, 0, 3, 15, 120, 0.3, 0.3, 0.93, False),
-        (8, 0, 4, 20, 160, 0.4, 0.1, 0.97, False),
-        (8, 1, 0, 0, 0, 0.0, 2.3, 0.10, False),
-        (8, 1, 1, 5, 40, 0.1, nan, 0.10, True),
-        (16, 0, 1, 3, 40, 0.1, 0.4, 0.90, False),
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_reached_finds_the_first_evaluation_at_the_target():
-    result = reached(history(), val_accuracy=0.90)
-    assert result.to_numpy().tolist() == [
-        [8, 0, 1, 5, 40, 0.1],
-        [8, 1, inf, inf, inf, inf],
-        [16, 0, 1, 3, 40, 0.1],
-    ]
-    assert reached(history().iloc[::-1], val_accuracy=0.95)["epoch"].min() == 2
-
-
-def test_reached_takes_a_loss_from_above():
-    assert reached(history(), val_loss=0.2)["epoch"].tolist() == [2, inf, inf]
-
-
-def test_reached_tells_runs_apart_by_what_the_lesson_added():
-    both = pd.concat([history().assign(lr=0.1), history().assign(lr=0.2)])
-    result = reached(both, val_accuracy=0.95)
-    assert list(result) == ["batch_size", "seed", "lr", "epoch", "step", "examples", "seconds"]
-    assert len(result) == 6
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ({}, "give one of"),
-        ({"val_loss": 0.1, "val_accuracy": 0.9}, "give one of"),
-        ({"accuracy": 0.9}, "give one of"),
-        ({"val_accuracy": 95}, "val_accuracy=95: give a share"),
-        ({"train_loss": 0.1}, "no column train_loss"),
-    ],
-)
-def test_reached_names_what_is_wrong(target, message):
-    with pytest.raises(ValueError, match=message):
-        reached(history(), **target)
 
 
 # equal
@@ -223,6 +183,25 @@ def test_equal_compares_integers_exactly():
     assert equal(True, 1).holds
 
 
+def test_equal_knows_the_largest_whole_numbers():
+    largest, smallest = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    assert not equal(np.uint64(2**64 - 1), np.int64(-1)).holds
+    assert not equal(largest, smallest, 1).holds
+    assert equal([largest], [smallest]).numbers.endswith(
+        "difference 18,446,744,073,709,551,615 (exact)"
+    )
+    assert equal(np.uint64([2**64 - 1, 0]), np.uint64([2**64 - 2, 1]), 1).holds
+    assert equal(torch.tensor([smallest]), np.array([smallest])).holds
+
+
+def test_equal_compares_whole_numbers_with_others():
+    assert equal([1, 2], [1.0, 2.0]).holds
+    assert equal([1, 2], [1.0, 2.5], 0.5).numbers == (
+        "1, 2 against 1, 2.5; largest difference 0.5 (0.5 allowed)"
+    )
+    assert not equal([1, 2], [1.0, nan], inf).holds
+
+
 def test_equal_never_takes_a_missing_number_for_equal():
     assert not equal(nan, nan).holds
     assert not equal([1.0, nan], [1.0, 1.0], inf).holds
@@ -233,13 +212,17 @@ def test_equal_never_takes_a_missing_number_for_equal():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([1, 2], [1, 2, 3]), ValueError, r"a has the shape \(2,\), b has \(3,\)"),
-        ((1, [1]), ValueError, r"a has the shape \(\)"),
-        (("1", 1), TypeError, "a='1': give numbers"),
+        (
+            ([1, 2], [1, 2, 3]),
+            ValueError,
+            r"a and b must have one shape; they have \(2,\) and \(3,\)",
+        ),
+        ((1, [1]), ValueError, r"they have \(\) and \(1,\)"),
+        (("1", 1), TypeError, "a='1' must be one or more numbers"),
         ((1, None), TypeError, "b=None"),
-        (([], []), TypeError, "at least one"),
-        ((1, 1, -0.1), ValueError, "tolerance=-0.1"),
-        ((1, 1, nan), ValueError, "tolerance=nan"),
+        (([], []), TypeError, r"a=\[\] must be one or more numbers"),
+        ((1, 1, -0.1), ValueError, "tolerance=-0.1 must be"),
+        ((1, 1, nan), ValueError, "tolerance=nan must be"),
     ],
 )
 def test_equal_names_what_is_wrong(arguments, error, message):
@@ -266,6 +249,13 @@ def test_slope_fails_elsewhere():
     assert not slope(X, 0 * X, expected=-0.5, tolerance=0.05).holds
 
 
+def test_slope_of_a_constant_is_exactly_0():
+    evidence = slope(range(5), [0.1] * 5, 0, 0.1)
+    assert evidence.holds
+    assert evidence.numbers.startswith("slope 0 (95 % interval 0 to 0) over 5 points")
+    assert not slope(range(5), [0.1] * 5, 0.5, 0.1).holds
+
+
 def test_slope_fails_where_the_fit_is_too_vague_to_tell():
     evidence = slope(X, -0.5 * X + 30 * WOBBLE, expected=-0.5, tolerance=0.15)
     assert not evidence.holds
@@ -283,10 +273,13 @@ def test_slope_has_the_interval_of_the_textbook():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 2, 3], [1, 2], 1, 0.1), r"x has the shape \(3,\), y has \(2,\)"),
+        (
+            ([1, 2, 3], [1, 2], 1, 0.1),
+            r"must be lists of one length; they have the shapes \(3,\) and \(2,\)",
+        ),
         (([1, 2, 3], [1, 2, inf], 1, 0.1), "must be finite"),
-        (([1, 1, 2, 2], [1, 2, 3, 4], 1, 0.1), "three distinct x"),
-        (([1, 2, 3], [1, 2, 3], 1, 0), "tolerance=0"),
+        (([1, 1, 2, 2], [1, 2, 3, 4], 1, 0.1), "three distinct numbers"),
+        (([1, 2, 3], [1, 2, 3], 1, 0), "tolerance=0 must be a positive number"),
     ],
 )
 def test_slope_names_what_is_wrong(arguments, message):
@@ -338,10 +331,10 @@ def test_claim_publishes_text_markdown_and_json_in_a_notebook():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("3", "So", Evidence(True, "")), ValueError, "number='3'"),
-        ((3.2, "So", Evidence(True, "")), ValueError, "number=3.2"),
-        (("3.2", " ", Evidence(True, "")), ValueError, "sentence=' '"),
-        (("3.2", "So", True), TypeError, "evidence=True of claim 3.2"),
+        (("3", "So", Evidence(True, "")), ValueError, "number='3' must be"),
+        ((3.2, "So", Evidence(True, "")), ValueError, "number=3.2 must be"),
+        (("3.2", " ", Evidence(True, "")), ValueError, "sentence=' ' must say"),
+        (("3.2", "So", True), TypeError, "evidence=True of claim 3.2 must be"),
     ],
 )
 def test_claim_names_what_is_wrong(arguments, error, message):

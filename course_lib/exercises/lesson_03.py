@@ -16,8 +16,9 @@ q5. Batches of 256 at the learning rate 0.1 do not bring a single seed to 90 % h
     more, get there in as many epochs. `check(run)`
 """
 
-from course_lib.claims import MIN_SEEDS, reached
+from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.history import reached
 
 q1 = Question(
     judge=numeric(

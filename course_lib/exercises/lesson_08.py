@@ -15,8 +15,9 @@ q5. On paper: the critical batch size is 1,600; an update takes 2 ms, and 0.02 m
     sample. Which batch size is first at the target, on one device? `check(batch_size)`
 """
 
-from course_lib.claims import MIN_SEEDS, reached
+from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.history import reached
 
 q1 = Question(
     judge=numeric(
