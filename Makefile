@@ -98,7 +98,7 @@ $(READY): pyproject.toml $(PINS)
 	test -f $@ || { echo "Making $(VENV) with $$python ..."; "$$python" -m venv --clear $(VENV); }
 	@rm -f $@
 	@echo "Installing the course into $(VENV) (minutes the first time, seconds later) ..."
-	@$(RUN) -m pip install --quiet $(PINNED) setuptools
+	@$(RUN) -m pip install --quiet $(PINNED) --upgrade setuptools
 	@$(RUN) -m pip install --quiet $(PINNED) --no-build-isolation --editable ".[lab,test]"
 	@touch $@
 
