@@ -13,6 +13,7 @@ q5. At which epoch should this run have stopped? Take the lowest held-out loss, 
 """
 
 import math
+from typing import Any
 
 from course_lib.exercises.question import (
     Mistake,
@@ -103,18 +104,18 @@ CONFUSIONS = {
 }
 
 
-def judge_updates(updates):
+def judge_updates(updates: object) -> None:
     if not callable(updates):
         raise Mistake("Hand in the function itself, `check(updates)`, without calling it.")
     returned = [updates(*case) for case in CASES]
     require_answer(returned)
     if None in returned:
         raise Mistake("The function returns None. Is there a `return` in front of the result?")
-    returned = [number(value) for value in returned]
+    counted = [number(value) for value in returned]
     for message, confusion in CONFUSIONS.items():
-        if returned == [confusion(*case) for case in CASES]:
+        if counted == [confusion(*case) for case in CASES]:
             raise Mistake(message)
-    for case, value in zip(CASES, returned, strict=True):
+    for case, value in zip(CASES, counted, strict=True):
         if value != count(*case):
             raise Mistake(f"`updates{case}` gives {value}; {count(*case)} would be right.")
 
@@ -141,7 +142,7 @@ Round first, then multiply: a batch never holds samples of two epochs.""",
 EPOCHS, UPDATES = 4, 300
 
 
-def judge_largest_batch(run):
+def judge_largest_batch(run: object) -> None:
     history = single_run(run)
     epochs, step, examples = history[["epoch", "step", "examples"]].max()
     batch_size, samples = history["batch_size"].iloc[0], round(examples / max(epochs, 1))
@@ -176,7 +177,7 @@ That makes 76 updates an epoch, 304 in all. On the lesson's 6,000 images of MNIS
 )
 
 
-def judge_best_epoch(history, epoch):
+def judge_best_epoch(history: Any, epoch: Any) -> None:
     history, epoch = single_run(history), number(epoch)
     middle = history.groupby("epoch").median(numeric_only=True)
     if epoch not in middle.index:

@@ -15,6 +15,8 @@ q5. On paper: a layer of 64 inputs and 32 ReLU units in float32 has 8,320 bytes 
     at batch size 100? `check((weights, activations))`
 """
 
+import pandas as pd
+
 from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, Question, numeric, single_run
 from course_lib.history import reached
@@ -87,7 +89,7 @@ q3 = Question(
 TARGET, LARGEST, EPOCHS = 0.90, 32, 10
 
 
-def judge_small_batches(run):
+def judge_small_batches(run: object) -> None:
     history = single_run(run)
     seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
     if batch_size > LARGEST:
@@ -102,7 +104,7 @@ def judge_small_batches(run):
         )
 
 
-def advice(history):
+def advice(history: pd.DataFrame) -> str:
     """What to change, by the training loss (median over seeds)."""
     if history.groupby("epoch")["train_loss"].median().is_monotonic_decreasing:
         return (

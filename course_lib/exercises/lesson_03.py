@@ -16,6 +16,8 @@ q5. Batches of 256 at the learning rate 0.1 do not bring a single seed to 90 % h
     more, get there in as many epochs. `check(run)`
 """
 
+import pandas as pd
+
 from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, Question, numeric, single_run
 from course_lib.history import reached
@@ -121,7 +123,7 @@ q4 = Question(
 BATCH_SIZE, TARGET, EPOCHS = 256, 0.90, 25
 
 
-def judge_large_batches(run):
+def judge_large_batches(run: object) -> None:
     history = single_run(run)
     seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
     if batch_size != BATCH_SIZE:
@@ -136,7 +138,7 @@ def judge_large_batches(run):
         )
 
 
-def advice(history):
+def advice(history: pd.DataFrame) -> str:
     """What to change, by the training loss of each seed."""
     losses = history.pivot(index="epoch", columns="seed", values="train_loss")
     if (losses.iloc[-1] < losses.iloc[0]).all():

@@ -13,6 +13,7 @@ q4. On paper: the hidden layer is divided by 10 and the next one's weights are m
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, Question, numeric
@@ -63,7 +64,7 @@ q2 = Question(
 ALIKE = 1.25  # medians within this factor count as equally flat
 
 
-def judge_as_flat(eigenvalues, eigenvalues_of_5):
+def judge_as_flat(eigenvalues: ArrayLike, eigenvalues_of_5: ArrayLike) -> None:
     mine, others = (_numbers(values) for values in (eigenvalues, eigenvalues_of_5))
     if len(mine) < MIN_SEEDS:
         raise Mistake(
@@ -83,8 +84,8 @@ def judge_as_flat(eigenvalues, eigenvalues_of_5):
         )
 
 
-def _numbers(values):
-    values = np.asarray(values)
+def _numbers(answer: ArrayLike) -> np.ndarray:
+    values = np.asarray(answer)
     if values.ndim != 1 or values.dtype.kind not in "iuf" or not values.size:
         raise Mistake("Hand in two lists of eigenvalues, one number for each seed.")
     return values

@@ -119,12 +119,12 @@ WRONG_RULES = {
 }
 
 
-def judge_displacement(displacement):
+def judge_displacement(displacement: object) -> None:
     if not callable(displacement):
         raise Mistake("Hand in the function itself, `check(displacement)`.")
-    answers = [displacement(gradients.copy(), lr, beta) for gradients, lr, beta in CASES]
-    require_answer(answers)
-    answers = np.array([number(answer) for answer in answers])
+    returned = [displacement(gradients.copy(), lr, beta) for gradients, lr, beta in CASES]
+    require_answer(returned)
+    answers = np.array([number(value) for value in returned])
     for message, rule in WRONG_RULES.items():
         if np.allclose(answers, [rule(*case) for case in CASES], atol=1e-6):
             raise Mistake(message)
@@ -162,7 +162,7 @@ START, STEP, STEPS, NEAR = (-4.5, 1.0), 0.01, 1_000, 0.1
 FIRST_SLOPE = START[0] / 2  # the bump is not felt there
 
 
-def judge_crossing(path):
+def judge_crossing(path: object) -> None:
     if not isinstance(path, pd.DataFrame) or not {"step", "x", "y"} <= set(path):
         raise Mistake(f"Hand in what `descend` returned, not a value of type `{kind(path)}`.")
     points = path.sort_values("step")[["x", "y"]].to_numpy()
@@ -174,7 +174,7 @@ def judge_crossing(path):
         raise Mistake(where(points))
 
 
-def kind(answer) -> str:
+def kind(answer: object) -> str:
     return type(answer).__name__
 
 

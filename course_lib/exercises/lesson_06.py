@@ -116,7 +116,7 @@ q4 = Question(
 TARGET, BATCH, EPOCHS = 0.75, 2, 3
 
 
-def judge_small_batches(run):
+def judge_small_batches(run: object) -> None:
     history = single_run(run)
     seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
     if batch_size != BATCH:

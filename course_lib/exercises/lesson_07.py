@@ -86,7 +86,7 @@ TARGET, BATCH, EPOCHS = 0.65, 256, 5
 NOTHING_LEARNT = 2.0  # ten classes, no idea: log(10) = 2.3
 
 
-def judge_rate(run):
+def judge_rate(run: object) -> None:
     history = single_run(run)
     seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
     if batch_size != BATCH:

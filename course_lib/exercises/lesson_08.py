@@ -70,7 +70,7 @@ q2 = Question(
 TARGET, UPDATES, SAMPLES = 0.1, 160, 12_000
 
 
-def judge_compromise(run):
+def judge_compromise(run: object) -> None:
     history = single_run(run)
     seeds = history["seed"].nunique()
     if seeds < MIN_SEEDS:
