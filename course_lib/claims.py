@@ -24,7 +24,7 @@ from course_lib.checks import positive
 MIN_SEEDS = 8
 LEVEL = 0.05  # of the sign test; the intervals cover 95 %
 UNBOUNDED = 1e150  # stands in for infinity where averages and squares must be finite
-FEW = 4  # so many compared numbers are shown themselves
+SHOWN_IN_FULL = 4  # longer comparisons are only counted
 
 
 class ClaimError(AssertionError):
@@ -159,7 +159,7 @@ def paired(
         raise ValueError(f"{this=} must have {MIN_SEEDS} seeds or more, and has {len(left)}")
     right = right[left.index]
     sign = 1 if relation == ">" else -1
-    gain = (sign * (left - right)).mask(left == right, 0.0)  # never against never is a tie
+    gain = (sign * (left - right)).mask(left == right, 0.0)  # two that never arrived tie
     wins, seeds = int((gain > 0).sum()), len(gain)
     p = stats.binomtest(wins, seeds, alternative="greater").pvalue
     difference = sign * gain.fillna(-np.inf).clip(-UNBOUNDED, UNBOUNDED).to_numpy()
@@ -192,7 +192,7 @@ def equal(a: ArrayLike, b: ArrayLike, tolerance: float = 0.0) -> Evidence:
         a, b = a.astype(float), b.astype(float)
     with np.errstate(invalid="ignore"):  # inf - inf, where both sides are equal
         difference = np.where(a == b, 0, np.abs(a - b))
-    if a.size <= FEW:
+    if a.size <= SHOWN_IN_FULL:
         numbers = f"{', '.join(map(_text, a.flat))} against {', '.join(map(_text, b.flat))}; "
     else:
         numbers = f"{a.size:,} numbers compared; "

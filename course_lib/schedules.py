@@ -42,7 +42,7 @@ class _BatchSizeCallback(Callback, ABC):
             self._undo.callback(setattr, loader, "batch_size", loader.batch_size)
             loader.batch_size = size
             count_batches_again(trainer)
-            if trainer.fit_loop.max_batches == 0:
+            if trainer.num_training_batches == 0:
                 raise ValueError(
                     f"batch_size={size} must not be larger than the data, of which drop_last "
                     "leaves no batch"
@@ -252,7 +252,7 @@ def _sized(loader: Any) -> Any:
         fits = isinstance(sized, BatchSampler) and not isinstance(loader.dataset, IterableDataset)
     if not fits:
         raise ValueError(
-            f"the loader must be one DataLoader with a batch_size and a dataset with indices, no "
+            "the loader must be one DataLoader with a batch_size and a dataset with indices, no "
             f"IterableDataset: the batch size of {loader!r} cannot be set"
         )
     return sized

@@ -152,7 +152,12 @@ def plateau(points: Tensor) -> Tensor:
 
     The plain lies at 1, for |x| from about 1.5 to 3: slopes of less than 0.07 that vanish
     towards the outer edge. The pit is lowest at (0, 0), where the loss is 0.
-    Points: shape (..., 2); a ValueError tells of others.
+
+    Args:
+        points: shape (..., 2).
+
+    Raises:
+        ValueError: points that are not pairs.
     """
     x, y = _coordinates(points)
     return (x.abs() - 3).relu().square() / 2 + 1 - (-2 * x.square()).exp() + y.square() / 2
@@ -163,7 +168,12 @@ def bump(points: Tensor) -> Tensor:
 
     The hill's top is at x = -2.12, a second minimum in front of it at x = -2.72, with curvature
     4.51 along x. The lowest point is (0, 0) within 0.001.
-    Points: shape (..., 2); a ValueError tells of others.
+
+    Args:
+        points: shape (..., 2).
+
+    Raises:
+        ValueError: points that are not pairs.
     """
     x, y = _coordinates(points)
     return (x.square() + y.square()) / 4 + 1.5 * (-3 * (x + 2).square()).exp()
@@ -174,7 +184,12 @@ def saddle(points: Tensor) -> Tensor:
 
     The saddle is at (0, 0); its ridge is the line y = 0. The minima are (0, 1) and (0, -1), a
     quarter below the saddle.
-    Points: shape (..., 2); a ValueError tells of others.
+
+    Args:
+        points: shape (..., 2).
+
+    Raises:
+        ValueError: points that are not pairs.
     """
     x, y = _coordinates(points)
     return (x.square() - y.square()) / 2 + y.square().square() / 4
