@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from course_lib import datasets as module
+from course_lib.data import TensorData
 from course_lib.datasets import MNIST, Archive, Digits, Images, load_images
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -67,6 +68,14 @@ def test_digits_split_is_stratified_and_standardized(digits):
     torch.testing.assert_close(*shares, atol=0.003, rtol=0)
     assert torch.equal(digits.x_train, Digits().x_train)
     assert torch.equal(digits.x_train, Digits(split="fixed", batch_size=8).x_train)
+
+
+@pytest.mark.parametrize("images", [Digits, MNIST])
+def test_another_split_is_handed_on(small_mnist, monkeypatch, images):
+    given = {}
+    monkeypatch.setattr(TensorData, "__init__", lambda *_, **options: given.update(options))
+    images(split="seed", batch_size=8)
+    assert given == {"split": "seed", "batch_size": 8}
 
 
 def test_no_image_is_in_both_parts(digits):
