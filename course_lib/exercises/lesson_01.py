@@ -15,14 +15,8 @@ q5. At which epoch should this run have stopped? Take the lowest held-out loss, 
 import math
 from typing import Any
 
-from course_lib.exercises.question import (
-    Mistake,
-    Question,
-    number,
-    numeric,
-    require_answer,
-    single_run,
-)
+from course_lib.exercises.judges import number, numeric, single_run
+from course_lib.exercises.question import Mistake, Question, require_answer
 
 q1 = Question(
     judge=numeric(

@@ -18,7 +18,8 @@ q5. On paper: a layer of 64 inputs and 32 ReLU units in float32 has 8,320 bytes 
 import pandas as pd
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 q1 = Question(

@@ -19,7 +19,8 @@ q5. Batches of 256 at the learning rate 0.1 do not bring a single seed to 90 % h
 import pandas as pd
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 q1 = Question(

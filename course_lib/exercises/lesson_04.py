@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric
+from course_lib.exercises.judges import numeric
+from course_lib.exercises.question import Mistake, Question
 
 q1 = Question(
     judge=numeric(

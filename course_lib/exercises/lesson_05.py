@@ -16,7 +16,8 @@ q5. At momentum 0.9 and step 0.01 the ball stays in front of the hill. Change th
 import numpy as np
 import pandas as pd
 
-from course_lib.exercises.question import Mistake, Question, number, numeric, require_answer
+from course_lib.exercises.judges import number, numeric
+from course_lib.exercises.question import Mistake, Question, require_answer
 
 q1 = Question(
     judge=numeric(

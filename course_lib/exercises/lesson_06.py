@@ -17,7 +17,8 @@ q5. A run with batch normalization and batches of 2 does not bring every seed to
 import math
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 q1 = Question(

@@ -14,7 +14,8 @@ q5. On paper: the largest useful rate is 1, the noise scale 32 samples. Which ra
 """
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.question import Mistake, Question
 
 q1 = Question(
     judge=numeric(

@@ -16,7 +16,8 @@ q5. On paper: the critical batch size is 1,600; an update takes 2 ms, and 0.02 m
 """
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, Question, numeric, single_run
+from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 q1 = Question(

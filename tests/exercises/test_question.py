@@ -11,7 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from course_lib.exercises import ____
-from course_lib.exercises.question import Mistake, Question, Unanswered, numeric
+from course_lib.exercises.judges import numeric
+from course_lib.exercises.question import Mistake, Question, Unanswered
 
 
 @pytest.fixture

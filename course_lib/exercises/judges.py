@@ -1,0 +1,60 @@
+"""Judges that several lessons share: of numbers, and of runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from course_lib.exercises.question import Mistake, plain
+
+
+def number(answer: object) -> float:
+    """The answer as a number."""
+    if isinstance(answer, str):
+        raise Mistake(f"{answer!r} is text. Give a number, without quotation marks.")
+    values = np.asarray(answer)
+    if values.size != 1 or values.dtype.kind not in "iuf":
+        raise Mistake(f"A single number is wanted here, not `{answer!r}`.")
+    return values.item()
+
+
+def single_run(answer: object) -> pd.DataFrame:
+    """The history of the one run handed in."""
+    history = getattr(answer, "history", answer)
+    if not isinstance(history, pd.DataFrame) or "batch_size" not in history:
+        raise Mistake(
+            f"Hand in what `fit` returned, not a value of type `{type(answer).__name__}`."
+        )
+    if history["batch_size"].nunique() != 1:
+        raise Mistake("These are runs of several batch sizes. Hand in a single run.")
+    return history
+
+
+def numeric(
+    expected: float | tuple, mistakes: dict, otherwise: str, tolerance: float = 0.0
+) -> Callable:
+    """A judge of a number, or of a tuple of numbers.
+
+    Args:
+        expected: the right answer.
+        mistakes: wrong answers that learners give, each with what went wrong.
+        otherwise: what to say about any other wrong answer.
+        tolerance: how far rounding may take the answer from these values.
+    """
+
+    def judge(answer: object) -> None:
+        values: float | list[float]
+        if isinstance(expected, tuple):
+            answer = plain(answer)
+            if not isinstance(answer, list | tuple) or len(answer) != len(expected):
+                raise Mistake(f"Hand in {len(expected)} numbers, as `check((a, b))`.")
+            values = [number(part) for part in answer]
+        else:
+            values = number(answer)
+        for wrong, message in mistakes.items():
+            if np.allclose(values, wrong, rtol=1e-9, atol=tolerance):
+                raise Mistake(message)
+        if not np.allclose(values, expected, rtol=1e-9, atol=tolerance):
+            raise Mistake(otherwise)
+
+    return judge
