@@ -7,7 +7,7 @@ PINS := constraints.txt
 PINNED = $(PINS:%=--constraint %)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
-SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
@@ -86,11 +86,11 @@ stamp: $(READY) ## write the repository's address (REPOSITORY=..., default: remo
 # Without the marker the last attempt did not finish, so the environment is made afresh.
 # The course is built with the setuptools that $(PINS) names: hence no isolated build.
 $(READY): pyproject.toml $(PINS)
-	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python ""; do \
+	@for python in $(PYTHON) python3.13 python3.14 python3.12 python3.11 python3 python ""; do \
 	    "$$python" -c '$(SUITABLE)' 2>/dev/null && break; \
 	done; \
 	if [ -z "$$python" ]; then \
-	    echo "The course needs Python 3.11 or newer with the modules venv and ensurepip"; \
+	    echo "The course needs Python 3.11 to 3.14 with the modules venv and ensurepip"; \
 	    echo "(on Debian and Ubuntu: the package python3-venv). None was found on the PATH."; \
 	    echo "Name one that lies elsewhere: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; \
 	    exit 1; \
