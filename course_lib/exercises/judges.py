@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from course_lib.claims import MIN_SEEDS
 from course_lib.exercises.question import Mistake, plain
+from course_lib.history import reached
 
 
 def number(answer: object) -> float:
@@ -28,6 +30,43 @@ def single_run(answer: object) -> pd.DataFrame:
     if history["batch_size"].nunique() != 1:
         raise Mistake("These are runs of several batch sizes. Hand in a single run.")
     return history
+
+
+def repeated_run(
+    answer: object,
+    *,
+    batch_size: int | None = None,
+    largest: int | None = None,
+    epochs: int | None = None,
+) -> pd.DataFrame:
+    """The history of the one run handed in, which has enough seeds to show something.
+
+    Args:
+        answer: what was handed in.
+        batch_size, epochs: what the exercise does not let the learner change.
+        largest: the largest batch size allowed.
+    """
+    history = single_run(answer)
+    size, seeds = history["batch_size"].iloc[0], history["seed"].nunique()
+    if batch_size and size != batch_size:
+        raise Mistake(f"The batch size is {size}. Leave it at {batch_size}.")
+    if largest and size > largest:
+        raise Mistake(f"The batch size is {size}. Leave it at {largest} or below.")
+    if epochs and (last := history["epoch"].max()) != epochs:
+        raise Mistake(f"The run has {last:g} epochs. Leave it at {epochs}.")
+    if seeds < MIN_SEEDS:
+        raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
+    return history
+
+
+def too_late(history: pd.DataFrame, val_accuracy: float, within: int | None = None) -> str:
+    """How many seeds reached a held-out accuracy (within some epochs); "" where all of them did."""
+    last = history["epoch"].max() if within is None else within
+    arrived = int((reached(history, val_accuracy=val_accuracy)["epoch"] <= last).sum())
+    if arrived >= (seeds := history["seed"].nunique()):
+        return ""
+    limit = "" if within is None else f" within {within} epochs"
+    return f"{arrived} of {seeds} seeds reached {val_accuracy:.0%}{limit}."
 
 
 def numeric(

@@ -17,10 +17,8 @@ q5. On paper: a layer of 64 inputs and 32 ReLU units in float32 has 8,320 bytes 
 
 import pandas as pd
 
-from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.judges import numeric, repeated_run, too_late
 from course_lib.exercises.question import Mistake, Question
-from course_lib.history import reached
 
 q1 = Question(
     judge=numeric(
@@ -91,18 +89,9 @@ TARGET, LARGEST, EPOCHS = 0.90, 32, 10
 
 
 def judge_small_batches(run: object) -> None:
-    history = single_run(run)
-    seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
-    if batch_size > LARGEST:
-        raise Mistake(f"The batch size is {batch_size}. Leave it at {LARGEST} or below.")
-    if seeds < MIN_SEEDS:
-        raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
-    arrived = int((reached(history, val_accuracy=TARGET)["epoch"] <= EPOCHS).sum())
-    if arrived < seeds:
-        raise Mistake(
-            f"{arrived} of {seeds} seeds reached {TARGET:.0%} within {EPOCHS} epochs. "
-            + advice(history)
-        )
+    history = repeated_run(run, largest=LARGEST)
+    if late := too_late(history, TARGET, within=EPOCHS):
+        raise Mistake(f"{late} {advice(history)}")
 
 
 def advice(history: pd.DataFrame) -> str:

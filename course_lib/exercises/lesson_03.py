@@ -18,10 +18,8 @@ q5. Batches of 256 at the learning rate 0.1 do not bring a single seed to 90 % h
 
 import pandas as pd
 
-from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.judges import numeric, repeated_run, too_late
 from course_lib.exercises.question import Mistake, Question
-from course_lib.history import reached
 
 q1 = Question(
     judge=numeric(
@@ -125,18 +123,9 @@ BATCH_SIZE, TARGET, EPOCHS = 256, 0.90, 25
 
 
 def judge_large_batches(run: object) -> None:
-    history = single_run(run)
-    seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
-    if batch_size != BATCH_SIZE:
-        raise Mistake(f"The batch size is {batch_size}. Leave it at {BATCH_SIZE}.")
-    if seeds < MIN_SEEDS:
-        raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
-    arrived = int((reached(history, val_accuracy=TARGET)["epoch"] <= EPOCHS).sum())
-    if arrived < seeds:
-        raise Mistake(
-            f"{arrived} of {seeds} seeds reached {TARGET:.0%} within {EPOCHS} epochs. "
-            + advice(history)
-        )
+    history = repeated_run(run, batch_size=BATCH_SIZE)
+    if late := too_late(history, TARGET, within=EPOCHS):
+        raise Mistake(f"{late} {advice(history)}")
 
 
 def advice(history: pd.DataFrame) -> str:

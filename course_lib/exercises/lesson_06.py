@@ -16,10 +16,8 @@ q5. A run with batch normalization and batches of 2 does not bring every seed to
 
 import math
 
-from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.judges import numeric, repeated_run, too_late
 from course_lib.exercises.question import Mistake, Question
-from course_lib.history import reached
 
 q1 = Question(
     judge=numeric(
@@ -118,20 +116,9 @@ TARGET, BATCH, EPOCHS = 0.75, 2, 3
 
 
 def judge_small_batches(run: object) -> None:
-    history = single_run(run)
-    seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
-    if batch_size != BATCH:
-        raise Mistake(f"The batch size is {batch_size}. Leave it at {BATCH}.")
-    if history["epoch"].max() != EPOCHS:
-        raise Mistake(f"The run has {history['epoch'].max():g} epochs. Leave it at {EPOCHS}.")
-    if seeds < MIN_SEEDS:
-        raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
-    arrived = int((reached(history, val_accuracy=TARGET)["epoch"] <= EPOCHS).sum())
-    if arrived < seeds:
-        raise Mistake(
-            f"{arrived} of {seeds} seeds reached {TARGET:.0%}. Which layer needs no other sample "
-            "of the batch?"
-        )
+    history = repeated_run(run, batch_size=BATCH, epochs=EPOCHS)
+    if late := too_late(history, TARGET):
+        raise Mistake(f"{late} Which layer needs no other sample of the batch?")
 
 
 q5 = Question(

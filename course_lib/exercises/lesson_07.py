@@ -13,8 +13,7 @@ q5. On paper: the largest useful rate is 1, the noise scale 32 samples. Which ra
     McCandlish's formula give for B = 16 and B = 512? Two decimals will do. `check((small, large))`
 """
 
-from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.judges import numeric, single_run
+from course_lib.exercises.judges import numeric, repeated_run
 from course_lib.exercises.question import Mistake, Question
 
 q1 = Question(
@@ -88,21 +87,15 @@ NOTHING_LEARNT = 2.0  # ten classes, no idea: log(10) = 2.3
 
 
 def judge_rate(run: object) -> None:
-    history = single_run(run)
-    seeds, batch_size = history["seed"].nunique(), history["batch_size"].iloc[0]
-    if batch_size != BATCH:
-        raise Mistake(f"The batch size is {batch_size}. Leave it at {BATCH}.")
-    if history["epoch"].max() != EPOCHS:
-        raise Mistake(f"The run has {history['epoch'].max():g} epochs. Leave it at {EPOCHS}.")
-    if seeds < MIN_SEEDS:
-        raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
+    history = repeated_run(run, batch_size=BATCH, epochs=EPOCHS)
     losses = history.loc[history["epoch"] == EPOCHS, "train_loss"]
     if not losses.median() < NOTHING_LEARNT:
         raise Mistake(
             f"The median loss is {losses.median():.2f}: nothing was learnt. The rate is beyond the "
             "limit, or much too small."
         )
-    if (below := (losses < TARGET).sum()) < seeds:
+    below, seeds = (losses < TARGET).sum(), history["seed"].nunique()
+    if below < seeds:
         raise Mistake(f"{below} of {seeds} seeds ended below {TARGET}. Look at the row of B = 256.")
 
 
