@@ -5,4 +5,7 @@ import torch
 
 pytest.register_assert_rewrite("exercise_rules")
 
-torch.set_num_threads(1)
+
+def pytest_runtest_setup():
+    """Begin each test with one thread, however many the one before has left."""
+    torch.set_num_threads(1)

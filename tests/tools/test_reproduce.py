@@ -117,31 +117,30 @@ def tiny(tmp_path, monkeypatch):
         "TIMED_SAMPLES": 8,
     }.items():
         monkeypatch.setattr(reproduce, name, value)
-    return monkeypatch
 
 
 def stop(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tiny):
+def test_a_run_that_was_stopped_goes_on_where_it_was(tiny, monkeypatch):
     whole = reproduce.sharpness
-    tiny.setattr(reproduce, "sharpness", stop)
+    monkeypatch.setattr(reproduce, "sharpness", stop)
     with pytest.raises(KeyboardInterrupt):
         reproduce.f1_rows(20, 1)
-    tiny.setattr(reproduce, "sharpness", whole)
-    tiny.setattr(reproduce, "fit", stop)  # the training is kept
+    monkeypatch.setattr(reproduce, "sharpness", whole)
+    monkeypatch.setattr(reproduce, "fit", stop)  # the training is kept
     first = reproduce.f1_rows(20, 1)
-    tiny.setattr(reproduce, "sharpness", stop)  # and so is the sharpness
+    monkeypatch.setattr(reproduce, "sharpness", stop)  # and so is the sharpness
     pd.testing.assert_frame_equal(reproduce.f1_rows(20, 1), first)
     with pytest.raises(KeyboardInterrupt):
         reproduce.f1_rows(20, 2)
 
 
-def test_what_was_not_finished_is_not_kept(tiny):
+def test_what_was_not_finished_is_not_kept(tiny, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         reproduce.kept(stop)
-    tiny.setattr(torch.Tensor, "__reduce_ex__", stop)
+    monkeypatch.setattr(torch.Tensor, "__reduce_ex__", stop)
     with pytest.raises(KeyboardInterrupt):
         reproduce.kept(torch.ones, 3)
     assert not list(reproduce.KEPT.glob("*.pt"))
@@ -152,11 +151,11 @@ def test_what_is_kept_is_told_apart_by_its_settings(tiny):
     assert reproduce.kept(pow, 3, 2) == 9
 
 
-def test_sharpness_is_that_of_the_network_after_the_epoch(tiny):
+def test_sharpness_is_that_of_the_network_after_the_epoch(tiny, monkeypatch):
     rows = reproduce.f1_rows(20, 0).set_index("epoch")
     assert rows[SHARPNESS].isna().loc[0].all()
-    tiny.setattr(reproduce, "F1_EPOCHS", {20: 1})
-    tiny.setattr(reproduce, "CHECKPOINTS", {20: (1,)})
+    monkeypatch.setattr(reproduce, "F1_EPOCHS", {20: 1})
+    monkeypatch.setattr(reproduce, "CHECKPOINTS", {20: (1,)})
     alone = reproduce.f1_rows(20, 0).set_index("epoch")
     assert list(rows.loc[1, SHARPNESS]) == pytest.approx(list(alone.loc[1, SHARPNESS]))
     assert rows.loc[1, SHARPNESS[0]] != rows.loc[2, SHARPNESS[0]]

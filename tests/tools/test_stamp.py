@@ -171,6 +171,7 @@ def test_a_wrong_address_on_colab_is_named(tmp_path, colab, bare_python):
     assert f"course_lib was not installed from {wrong}" in done.stderr
 
 
+@pytest.mark.slow
 def test_stamped_on_colab_the_cell_installs_the_library(tmp_path, colab, bare_python, repository):
     # Everything needed is there, setuptools too, so that the test does without the network.
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": str(colab)}
