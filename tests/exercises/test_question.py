@@ -8,6 +8,7 @@ import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from course_lib.exercises import ____
 from course_lib.exercises.judges import numeric
@@ -20,6 +21,13 @@ NAMES = {"____": ____, "math": math, "np": np, "pd": pd, "torch": torch}
 @pytest.fixture
 def question():
     return Question(numeric(1, {}, "No."), "Yes.", ["Think.", "It is one."], "It is **1**.")
+
+
+@pytest.fixture
+def shell():
+    """A notebook's shell, without the thread that keeps its history."""
+    yield InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    InteractiveShell.clear_instance()
 
 
 def test_a_blank_shows_itself():
@@ -62,14 +70,10 @@ def test_what_is_computed_with_a_blank_is_not_answered_yet(expression, question)
 @pytest.mark.parametrize(
     "expression", ["int(____)", "range(____)", "max(1, ____)", "1 < ____ < 3", "list(____)"]
 )
-def test_where_python_has_no_use_for_a_blank_it_is_said_in_one_line(expression, capsys):
+def test_where_python_has_no_use_for_a_blank_it_is_said_in_one_line(expression, shell, capsys):
     with pytest.raises(Unanswered):
         eval(expression, NAMES)
-    shell = InteractiveShell.instance()
-    try:
-        shell.run_cell(f"from course_lib.exercises import ____\n{expression}")
-    finally:
-        InteractiveShell.clear_instance()
+    shell.run_cell(f"from course_lib.exercises import ____\n{expression}")
     message = "Not answered yet. Put your answer in the place of `____`."
     assert capsys.readouterr().out.strip() == message
 
@@ -102,13 +106,9 @@ def test_check_and_solution_print_outside_a_notebook(question, capsys):
     assert out == "**Right.** Yes.\n**Not quite.** No.\n**Solution.** It is **1**.\n"
 
 
-def test_check_shows_markdown_in_a_notebook(question):
-    InteractiveShell.instance()
-    try:
-        with capture_output() as captured:
-            question.check(1)
-    finally:
-        InteractiveShell.clear_instance()
+def test_check_shows_markdown_in_a_notebook(question, shell):
+    with capture_output() as captured:
+        question.check(1)
     assert captured.outputs[0].data["text/markdown"] == "**Right.** Yes."
 
 
