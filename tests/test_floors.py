@@ -68,6 +68,14 @@ def test_module_imports_only_from_lower_floors(path):
     assert not violations(path.read_text(), own, dotted(path.parent))
 
 
+def test_a_package_stands_in_floors_as_a_whole_or_with_each_of_its_modules():
+    modules = {unit(dotted(path)) for path in MODULES.values()}
+    assert modules == set(LEVELS)
+    for package in {name.split(".")[0] for name in LEVELS if "." in name}:
+        files = {dotted(path) for path in (LIBRARY / package).glob("*.py")}
+        assert len({unit(name) for name in files}) == len(files), "one has no floor of its own"
+
+
 def test_the_roof_only_re_exports():
     docstring, *statements = ast.parse((LIBRARY / "__init__.py").read_text()).body
     assert isinstance(docstring, ast.Expr)
