@@ -1,12 +1,18 @@
 """Data held in memory as tensors."""
 
-from numbers import Integral
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
+
+from course_lib.checks import whole
+
+SPLITS = ("fixed", "seed")
 
 
 class TensorData(LightningDataModule):
@@ -14,29 +20,48 @@ class TensorData(LightningDataModule):
 
     Args:
         x_train: training samples, shape ``(N, *shape)``; floats become PyTorch's default
-            dtype, float32.
-        y_train: their class labels, whole numbers from 0, shape ``(N,)``.
+            dtype, float32; whole numbers, such as the tokens of a text, stay what they are.
+        y_train: their targets, shape ``(N, *target)``: class labels (whole numbers from 0), or
+            floats for a regression.
         x_val: held-out samples, shape ``(M, *shape)``.
-        y_val: their class labels, shape ``(M,)``.
+        y_val: their targets, shape ``(M, *target)``.
+        weights_train, weights_val: how much each loss counts, numbers from 0, of the shape that
+            ``loss(outputs, targets, reduction="none")`` has: ``(N,)`` for one a sample, or
+            ``(N, T)`` for one a token. A batch's loss is then Σ w l / Σ w.
+        split: "fixed" for the same held-out samples in all seeds; with "seed" every seed gets its
+            own split of all N + M samples into N and M, see `of_seed`.
         batch_size: used by the DataLoaders of a plain Lightning run; `fit` brings its own.
         drop_last: leave out the last batch of an epoch when it is smaller than the others.
 
     Raises:
-        ValueError: tensors of unequal length, without samples, with NaN or infinite values, or
-            labels that are not whole numbers from 0.
+        ValueError: tensors of unequal length, without samples, with NaN or infinite values, labels
+            below 0, weights below 0 or without a positive one, an unknown split.
     """
 
-    def __init__(self, x_train, y_train, x_val, y_val, *, batch_size: int = 32, drop_last=False):
+    def __init__(
+        self,
+        x_train: Any,
+        y_train: Any,
+        x_val: Any,
+        y_val: Any,
+        *,
+        weights_train: Any = None,
+        weights_val: Any = None,
+        split: str = "fixed",
+        batch_size: int = 32,
+        drop_last: bool = False,
+    ):
         super().__init__()
-        self.x_train, self.y_train = _checked_pair("train", x_train, y_train)
-        self.x_val, self.y_val = _checked_pair("val", x_val, y_val)
+        if (weights_train is None) != (weights_val is None):
+            raise ValueError("weights_train and weights_val: give both or none")
+        if split not in SPLITS:
+            raise ValueError(f'split={split!r} must be "fixed" or "seed"')
+        self.train = _checked("train", x_train, y_train, weights_train)
+        self.val = _checked("val", x_val, y_val, weights_val)
+        _check_alike(self.train, self.val)
+        self.x_train, self.y_train, self.x_val, self.y_val = *self.train[:2], *self.val[:2]
         self.shape = self.x_train.shape[1:]
-        if self.x_val.shape[1:] != self.shape:
-            raise ValueError(
-                f"x_val holds samples of shape {tuple(self.x_val.shape[1:])} but x_train of shape "
-                f"{tuple(self.shape)}; both must have the same shape"
-            )
-        self.batch_size, self.drop_last = batch_size, drop_last
+        self.split, self.batch_size, self.drop_last = split, batch_size, drop_last
         self.name = type(self).__name__
 
     def __str__(self) -> str:
@@ -49,14 +74,11 @@ class TensorData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(
-            TensorDataset(self.x_train, self.y_train),
-            self.batch_size,
-            shuffle=True,
-            drop_last=self.drop_last,
+            TensorDataset(*self.train), self.batch_size, shuffle=True, drop_last=self.drop_last
         )
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(TensorDataset(self.x_val, self.y_val), self.batch_size)
+        return DataLoader(TensorDataset(*self.val), self.batch_size)
 
     def checked_batch_size(self, batch_size: int | str) -> int:
         """The batch size in samples: a whole number from 1 to N, or "full" for all N.
@@ -65,49 +87,144 @@ class TensorData(LightningDataModule):
             ValueError: anything else.
         """
         samples = len(self.x_train)
-        if batch_size == "full":
+        if isinstance(batch_size, str) and batch_size == "full":
             return samples
-        whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-        if not whole or not 1 <= batch_size <= samples:
-            raise ValueError(
-                f"batch_size={batch_size!r} must be a whole number from 1 to {samples} (the "
-                'number of training samples) or "full"'
-            )
-        return int(batch_size)
+        try:
+            return whole("batch_size", batch_size, 1, samples)
+        except ValueError as error:
+            raise ValueError(f'{error} (the number of training samples) or "full"') from None
+
+    def of_seed(self, seed: int) -> "TensorData":
+        """The data on which seed s trains and is measured: with ``split="seed"`` its own split.
+
+        The N + M samples, training samples first, are split by scikit-learn's `train_test_split`
+        with ``random_state=seed`` (modulo 2³²), stratified where the targets are class labels, of
+        which both parts are large enough to hold each.
+        """
+        if self.split == "fixed":
+            return self
+        train, val = ([t[rows] for t in self.pool()] for rows in self.rows_of_seed(seed))
+        return self._with(train, val, "fixed", f"{self.name} of seed {seed}")
+
+    def pool(self) -> tuple[Tensor, ...]:
+        """All samples, targets and weights: those for training, then those held out."""
+        return tuple(torch.cat(pair) for pair in zip(self.train, self.val, strict=True))
+
+    def rows_of_seed(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Which of the pool's samples seed s trains on, and which are held out from it."""
+        targets = torch.cat([self.y_train, self.y_val])
+        return _split(targets, len(self.x_train), len(self.x_val), seed)
 
     def part(self, train_size: int, val_size: int, seed: int = 0) -> "TensorData":
         """A stratified random part: each class keeps its share."""
-        train = _stratified(self.y_train, train_size, seed)
-        val = _stratified(self.y_val, val_size, seed)
-        tensors = self.x_train[train], self.y_train[train], self.x_val[val], self.y_val[val]
-        part = TensorData(*tensors, batch_size=self.batch_size, drop_last=self.drop_last)
-        part.name = f"part of {self.name}"
-        return part
+        train, val = (
+            [
+                tensor[_split(tensors[1], size, len(tensors[1]) - size, seed)[0]]
+                for tensor in tensors
+            ]
+            for tensors, size in ((self.train, train_size), (self.val, val_size))
+        )
+        return self._with(train, val, self.split, f"part of {self.name}")
+
+    def _with(
+        self, train: Sequence[Tensor], val: Sequence[Tensor], split: str, name: str
+    ) -> "TensorData":
+        """Other samples, else the same."""
+        (x_train, y_train, *w_train), (x_val, y_val, *w_val) = train, val
+        data = TensorData(
+            *(x_train, y_train, x_val, y_val),
+            weights_train=w_train[0] if w_train else None,
+            weights_val=w_val[0] if w_val else None,
+            split=split,
+            batch_size=self.batch_size,
+            drop_last=self.drop_last,
+        )
+        data.name = name
+        return data
 
 
-def _checked_pair(part: str, x, y) -> tuple[Tensor, Tensor]:
-    x, y = torch.as_tensor(x), torch.as_tensor(y)
+def _split(targets: Tensor, first: int, second: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows for two parts; class labels are stratified where they can be."""
+    everything = torch.arange(len(targets))
+    if second == 0:
+        return everything, everything[:0]
+    sizes = {"train_size": first, "test_size": second, "random_state": seed % 2**32}
+    return train_test_split(everything, stratify=_strata(targets, min(first, second)), **sizes)
+
+
+def _strata(targets: Tensor, smaller: int) -> Tensor | None:
+    """Class labels of which each occurs twice or more, and that a part can hold one each of."""
+    if targets.ndim > 1 or targets.is_floating_point():
+        return None
+    counts = targets.bincount()
+    return targets if counts.ne(1).all() and smaller >= counts.count_nonzero() else None
+
+
+def _checked(part: str, x: Any, y: Any, weights: Any) -> tuple[Tensor, ...]:
+    x, y = _tensor(f"x_{part}", x), _tensor(f"y_{part}", y)
     if x.ndim == 0 or y.ndim == 0 or len(x) == 0 or len(x) != len(y):
         raise ValueError(
             f"x_{part} has shape {tuple(x.shape)} and y_{part} {tuple(y.shape)}; both need the "
             "same number of samples, at least one, along their first axis"
         )
-    if y.is_floating_point() or y.dtype is torch.bool or y.min() < 0:
+    if y.numel() == 0:
+        raise ValueError(f"y_{part} has shape {tuple(y.shape)}; each sample needs a target")
+    if y.dtype is torch.bool or not y.is_floating_point() and y.min() < 0:
         raise ValueError(
             f"y_{part} has dtype {y.dtype} and minimum {y.min()}; class labels must be whole "
-            "numbers from 0"
+            "numbers from 0, other targets floats"
         )
-    if not torch.isfinite(x).all():
+    return (x, y) if weights is None else (x, y, _checked_weights(part, y, weights))
+
+
+def _tensor(name: str, values: Any) -> Tensor:
+    """A tensor: floats of PyTorch's default dtype, whole numbers become int64."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} must have no mask: leave out or fill in what is masked")
+    try:
+        tensor = torch.as_tensor(values if isinstance(values, Tensor) else _array(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be numbers, as a tensor or an array: {error}") from error
+    if tensor.is_complex() or tensor.layout is not torch.strided:
+        raise ValueError(f"{name} must hold real numbers, and be dense; it is {tensor.dtype}")
+    if not tensor.is_floating_point():
+        return tensor if tensor.dtype is torch.bool else tensor.long()
+    tensor = tensor.detach().to(torch.get_default_dtype())
+    if not torch.isfinite(tensor).all():
         raise ValueError(
-            f"x_{part} has {(~torch.isfinite(x)).sum()} values that are NaN or infinite; "
-            "remove or replace those samples"
+            f"{name} has {(~torch.isfinite(tensor)).sum()} values that are NaN or infinite in "
+            f"{tensor.dtype}; remove or replace those samples"
         )
-    return (x.to(torch.get_default_dtype()) if x.is_floating_point() else x), y.long()
+    return tensor
 
 
-def _stratified(labels: Tensor, size: int, seed: int) -> Tensor:
-    everything = torch.arange(len(labels))
-    if size == len(labels):
-        return everything
-    part, _ = train_test_split(everything, train_size=size, stratify=labels, random_state=seed)
-    return part
+def _array(values: Any) -> np.ndarray:
+    """An array as PyTorch takes it: with positive strides, and writeable."""
+    array = np.asarray(values)
+    if array.ndim and not (array.flags.c_contiguous and array.flags.writeable):
+        return array.copy()
+    return array
+
+
+def _checked_weights(part: str, y: Tensor, weights: Any) -> Tensor:
+    weights = _tensor(f"weights_{part}", weights).to(torch.get_default_dtype())
+    if weights.shape[:1] != y.shape[:1] or weights.min() < 0 or not weights.sum() > 0:
+        raise ValueError(
+            f"weights_{part} has shape {tuple(weights.shape)}, minimum {weights.min()} and sum "
+            f"{weights.sum()}; give {len(y)} samples numbers from 0, not all of them 0"
+        )
+    return weights
+
+
+def _check_alike(train: tuple[Tensor, ...], val: tuple[Tensor, ...]) -> None:
+    for name, first, second in zip(("x", "y", "weights"), train, val, strict=False):
+        if first.shape[1:] != second.shape[1:]:
+            raise ValueError(
+                f"{name}_val holds samples of shape {tuple(second.shape[1:])} but {name}_train of "
+                f"shape {tuple(first.shape[1:])}; both must have the same shape"
+            )
+        if first.dtype != second.dtype:
+            raise ValueError(
+                f"{name}_val has dtype {second.dtype} but {name}_train {first.dtype}; both must "
+                "have the same"
+            )

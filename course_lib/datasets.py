@@ -55,7 +55,7 @@ class Digits(TensorData):
             images, digits.target, test_size=360, stratify=digits.target, random_state=0
         )
         tensors = _standardized(x_train, x_val, y_train, y_val)
-        super().__init__(*tensors, **_options(split, loading))
+        super().__init__(*tensors, split=split, **loading)
 
 
 class Images(TensorData):
@@ -79,7 +79,7 @@ class Images(TensorData):
         x_train, y_train, x_val, y_val = _read(_file(name), archive)
         x_train, x_val = (images[:, None].astype(np.float32) for images in (x_train, x_val))
         tensors = _standardized(x_train, x_val, y_train, y_val)
-        super().__init__(*tensors, **_options(split, loading))
+        super().__init__(*tensors, split=split, **loading)
         self.name = archive.title
 
 
@@ -117,10 +117,6 @@ def load_images(mnist_size: int = 60_000) -> TensorData:
     if mnist_size >= len(images.x_train):
         return images
     return images.part(mnist_size, mnist_size // 6)
-
-
-def _options(split: str, loading: dict[str, Any]) -> dict[str, Any]:
-    return loading if split == "fixed" else {"split": split, **loading}
 
 
 def _standardized(

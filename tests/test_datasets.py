@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from course_lib import datasets as module
-from course_lib.data import TensorData
 from course_lib.datasets import MNIST, Archive, Digits, Images, load_images
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -71,11 +70,13 @@ def test_digits_split_is_stratified_and_standardized(digits):
 
 
 @pytest.mark.parametrize("images", [Digits, MNIST])
-def test_another_split_is_handed_on(small_mnist, monkeypatch, images):
-    given = {}
-    monkeypatch.setattr(TensorData, "__init__", lambda *_, **options: given.update(options))
-    images(split="seed", batch_size=8)
-    assert given == {"split": "seed", "batch_size": 8}
+def test_split_and_loading_are_handed_on(small_mnist, images):
+    data = images(split="seed", batch_size=8, drop_last=True)
+    assert (data.split, data.batch_size, data.drop_last) == ("seed", 8, True)
+    assert images().split == "fixed" and images().of_seed(3).x_train.shape == data.x_train.shape
+    own = data.of_seed(3)
+    assert own.x_train.shape == data.x_train.shape and own.x_val.shape == data.x_val.shape
+    assert not torch.equal(own.y_train, data.y_train)
 
 
 def test_no_image_is_in_both_parts(digits):
