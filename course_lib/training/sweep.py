@@ -1,22 +1,23 @@
 """`sweep` and `collect`: many calls of `fit`, one table."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed
-from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.distributed import is_torchelastic_launched
 from tqdm import tqdm
 
+from course_lib import checks
 from course_lib.data import TensorData
-from course_lib.training.cohort import checked_seeds
-from course_lib.training.fit import _numbered, fit
-from course_lib.training.torchrun import shared_out
+from course_lib.training.fit import fit
+from course_lib.training.torchrun import run_distributed
 
-SEEDS_AT_ONCE = 16  # of a sweep: more cost as much again
+SEEDS_PER_CELL = 16  # beyond this, time grows in proportion to the seeds
 
 
 def sweep(
@@ -28,7 +29,7 @@ def sweep(
     lr: float | Callable[[int], float],
     progress: bool = True,
     n_jobs: int = 1,
-    **options,
+    **options: Any,
 ) -> pd.DataFrame:
     """`fit` for each batch size; the histories in one table.
 
@@ -46,16 +47,26 @@ def sweep(
         n_jobs: how many cells to train at once, each in a process of its own; -1 for as many as
             there are cores. The first sweep with processes waits seconds for their start.
         **options: the other arguments of `fit`. With `cache`, a sweep that was interrupted
-            goes on where it stopped.
+            goes on where it stopped. `callbacks` work in this process alone, with ``n_jobs=1``.
+
+    Returns:
+        All rows; ``attrs`` as `Run.history` has them: whether any cell was compiled, the seconds
+        of all, and the reasons why networks were trained one by one.
 
     Raises:
         ValueError: as `fit`; a wrong batch size is named before the first one is trained.
     """
-    sizes = [data.checked_batch_size(size) for size in batch_sizes]
+    if options.get("callbacks") and (n_jobs != 1 or is_torchelastic_launched()):
+        raise ValueError(
+            f"callbacks with {n_jobs=} or torchrun would record in other processes what this one "
+            "never sees; use n_jobs=1 without torchrun, or collect tables that your functions make"
+        )
+    sizes = [(size, data.checked_batch_size(size)) for size in batch_sizes]
+    options["callbacks"] = list(options.get("callbacks", ()))
     cells = [
         partial(_history, network, data, batch_size=size, seeds=group, lr=rate, **options)
-        for size, rate in ((size, lr(size) if callable(lr) else lr) for size in sizes)
-        for group in _groups(checked_seeds(_numbered(seeds)))
+        for size, rate in ((given, lr(size) if callable(lr) else lr) for given, size in sizes)
+        for group in _groups(checks.seeds(seeds))
     ]
     return collect(cells, n_jobs=n_jobs, progress=progress)
 
@@ -74,19 +85,36 @@ def collect(
             are cores.
         progress: show one progress bar for all.
     """
+    if len(cells) == 0:
+        raise ValueError(f"cells={cells!r} must hold one function or more")
+    silent = not progress or int(os.environ.get("RANK", 0)) > 0
+    bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
+    tables = list(tqdm(_tables(cells, n_jobs), total=len(cells), disable=silent, **bar))
+    joined = pd.concat(tables, ignore_index=True)
+    joined.attrs = _joined([table.attrs for table in tables])
+    return joined
+
+
+def _tables(cells: Sequence[Callable[[], pd.DataFrame]], n_jobs: int) -> Iterable[pd.DataFrame]:
     if is_torchelastic_launched():
-        tables = shared_out(cells)
-    else:
-        tables = Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
-    if progress and rank_zero_only.rank == 0:
-        bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
-        tables = tqdm(tables, total=len(cells), **bar)
-    return pd.concat(tables, ignore_index=True)
+        return run_distributed(cells)
+    return Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
 
 
-def _history(*arguments, **options) -> pd.DataFrame:
+def _joined(attrs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The attrs of several histories as those of one; of other tables, none."""
+    if not all({"compiled", "compile_seconds", "one_by_one"} <= each.keys() for each in attrs):
+        return {}
+    return {
+        "compiled": any(each["compiled"] for each in attrs),
+        "compile_seconds": sum(each["compile_seconds"] for each in attrs),
+        "one_by_one": "; ".join(sorted({each["one_by_one"] for each in attrs} - {""})),
+    }
+
+
+def _history(*arguments: Any, **options: Any) -> pd.DataFrame:
     return fit(*arguments, progress=False, **options).history
 
 
 def _groups(seeds: list[int]) -> list[list[int]]:
-    return [seeds[start : start + SEEDS_AT_ONCE] for start in range(0, len(seeds), SEEDS_AT_ONCE)]
+    return [seeds[start : start + SEEDS_PER_CELL] for start in range(0, len(seeds), SEEDS_PER_CELL)]

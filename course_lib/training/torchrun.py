@@ -1,23 +1,27 @@
-"""Jobs shared out over the processes that `torchrun` has started."""
+"""Tables shared out over the processes that `torchrun` has started."""
 
 import itertools
+import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 
-from torch.distributed import PrefixStore, Store, rendezvous
+import pandas as pd
+from torch.distributed import PrefixStore, Store
+
+from course_lib.internals import rendezvous_store
 
 LONGEST_JOB = timedelta(days=7)
-calls = itertools.count()
+_calls = itertools.count()  # in every process the same, since all make the same calls
 
 
-def shared_out(jobs: Sequence[Callable]) -> Iterator:
-    """Yield the results of all jobs, in their order, in each of the processes.
+def run_distributed(jobs: Sequence[Callable[[], pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """Yield the tables of all jobs, in their order, in each of the processes.
 
     Every process takes the next job that nobody has taken, so whoever is faster does more. Tickets
-    and results lie in torchrun's key-value store; the results must be picklable.
+    and tables lie in torchrun's key-value store, the tables as JSON: whoever reaches the store
+    could change numbers there, but nothing in it is run.
 
     Args:
         jobs: functions without arguments, the same ones in every process.
@@ -25,15 +29,31 @@ def shared_out(jobs: Sequence[Callable]) -> Iterator:
     Raises:
         torch.distributed.DistStoreError: another process took longer than a week for one job.
     """
-    store = PrefixStore(f"jobs {os.environ['TORCHELASTIC_RESTART_COUNT']} {next(calls)}", _store())
+    store = PrefixStore(f"jobs {os.environ['TORCHELASTIC_RESTART_COUNT']} {next(_calls)}", _store())
+    taken = 0
     for index in range(len(jobs)):
-        while not store.check([str(index)]) and (ticket := store.add("taken", 1) - 1) < len(jobs):
-            store.set(str(ticket), pickle.dumps(jobs[ticket]()))
+        while taken < len(jobs) and not store.check([str(index)]):
+            taken = store.add("taken", 1)
+            if taken <= len(jobs):
+                store.set(str(taken - 1), to_json(jobs[taken - 1]()))
         store.wait([str(index)], LONGEST_JOB)
-        yield pickle.loads(store.get(str(index)))
+        yield from_json(store.get(str(index)).decode())
+
+
+def to_json(table: pd.DataFrame) -> str:
+    """A table of numbers, words and truth values, with its attrs; no digit is lost."""
+    kinds = {name: str(kind) for name, kind in table.dtypes.items()}
+    return json.dumps({"rows": table.to_dict("list"), "kinds": kinds, "attrs": table.attrs})
+
+
+def from_json(text: str) -> pd.DataFrame:
+    """The table that `to_json` has written."""
+    read = json.loads(text)
+    table = pd.DataFrame(read["rows"]).astype(read["kinds"])
+    table.attrs = read["attrs"]
+    return table
 
 
 @cache
 def _store() -> Store:
-    store, _, _ = next(rendezvous("env://"))
-    return store
+    return rendezvous_store()
