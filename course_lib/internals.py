@@ -6,18 +6,22 @@ public names alone. tests/test_internals.py fails as soon as a name is gone.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass, replace
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning
 import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
+from torch.distributed import Store
 
+# A view of what nothing else refers to, as matrix products issue it; tried with torch 2.13.
+UNSAFE_VIEW = torch.ops.aten._unsafe_view.default
 LOADING = ("_data_source", "_combined_loader")  # of trainer.fit_loop, for count_batches_again
 
 
@@ -65,23 +69,25 @@ def overrides(hook: str, callback: Callback) -> bool:
     return getattr(type(callback), hook) is not getattr(Callback, hook)
 
 
-def count_optimizer_step(trainer: Trainer) -> None:
-    """Count one update in `trainer.global_step`, where the weights have been changed by hand.
+def count_optimizer_steps(trainer: Trainer, steps: int) -> None:
+    """Count updates in `trainer.global_step`, where the weights have been changed by hand.
 
     Tried with Lightning 2.6: the progress that `LightningOptimizer.step` increments under manual
-    optimization. Where that counts nothing, the step itself is taken, without gradients; it changes
-    no weight, but takes a third of a small network's update. For one optimizer.
+    optimization. Where that counts nothing, as many steps are taken, without gradients; they change
+    no weight, but take a third of a small network's update. For one optimizer.
     """
     before = trainer.global_step
     with suppress(AttributeError):
         progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
-    if trainer.global_step == before:
+        for _ in range(steps):
+            progress.increment_ready()
+            progress.increment_completed()
+    if trainer.global_step == before and steps:
         _warn("manual_optimization.optim_step_progress", "counting an update takes longer")
         optimizer: Any = trainer.lightning_module.optimizers()
         optimizer.zero_grad()
-        optimizer.step()
+        for _ in range(steps):
+            optimizer.step()
 
 
 def updating_callback_metrics(trainer: Trainer, values: Mapping[str, Tensor]) -> None:
@@ -96,6 +102,107 @@ def updating_callback_metrics(trainer: Trainer, values: Mapping[str, Tensor]) ->
     else:
         _warn("the dictionary trainer.callback_metrics", "what is measured is logged")
         trainer.lightning_module.log_dict(dict(values), on_step=False, on_epoch=True)
+
+
+def rendezvous_store() -> Store:
+    """The key-value store of the processes that torchrun has started.
+
+    Tried with torch 2.13: `torch.distributed.rendezvous`, which nobody documents.
+    """
+    store, _, _ = next(torch.distributed.rendezvous("env://"))
+    return store
+
+
+def recorded(function: Callable, example: Sequence[Tensor]) -> torch.fx.GraphModule:
+    """The operations that a function issues for tensors of the example's shapes.
+
+    Tried with torch 2.13: `torch.fx.experimental.proxy_tensor.make_fx`. Tensors that the function
+    holds itself, as a loss its class weights, become constants.
+
+    Args:
+        function: takes and returns tensors; has no branches that depend on their values.
+        example: what it takes.
+
+    Raises:
+        Exception: of any kind, where the function cannot be recorded.
+    """
+    make_fx = import_module("torch.fx.experimental.proxy_tensor").make_fx
+    with torch.no_grad(), _compiling():
+        made = make_fx(
+            lambda *given: function(*given), tracing_mode="fake", _allow_non_fake_inputs=True
+        )
+        return made(*example)
+
+
+def compiled(
+    operations: torch.fx.GraphModule,
+    example: Sequence[Tensor],
+    options: Mapping[str, Any],
+    file: Path,
+) -> None:
+    """Compile recorded operations ahead of time, into a file that `runner` loads.
+
+    Tried with torch 2.13: `torch._inductor.aot_compile`. Calls of what it makes take less ado than
+    those of what `torch.compile` returns, and another process loads it in a millisecond.
+
+    Raises:
+        Exception: of any kind, where that is not possible, for instance without a C++ compiler.
+    """
+    inductor = import_module("torch._inductor")
+    options = {**options, "aot_inductor.output_path": str(file)}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pure = recorded(torch.func.functionalize(operations, remove="mutations"), example)
+        inductor.aot_compile(pure, tuple(example), options=options)
+
+
+def runner(file: Path) -> Callable[..., Sequence[Tensor]]:
+    """The function that `compiled` has put into a file; it takes its tensors one by one.
+
+    Tried with torch 2.13: `torch._C._aoti.AOTIModelContainerRunnerCpu`.
+
+    Raises:
+        Exception: of any kind, where the file does not hold such a function.
+    """
+    run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(file), 1).run
+    return lambda *tensors: run(list(tensors))
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """`torch.compiler.is_compiling` says yes inside, so that optimizers count steps in tensors.
+
+    Tried with torch 2.13: `torch.compiler._is_compiling_flag`. Without it the steps of some
+    optimizers cannot be recorded; they are then made one by one.
+    """
+    before = getattr(torch.compiler, "_is_compiling_flag", None)
+    if before is None:
+        _warn("torch.compiler._is_compiling_flag", "some optimizers' steps are not recorded")
+        yield
+        return
+    torch.compiler._is_compiling_flag = True
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag = before
+
+
+def gradient_hooks(parameter: Tensor) -> list[Callable]:
+    """What watches or changes the gradients of a parameter.
+
+    Tried with torch 2.13: `_backward_hooks` and `_post_accumulate_grad_hooks` of tensors. Without
+    them there are none to be seen.
+    """
+    names = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return [hook for name in names for hook in (getattr(parameter, name, None) or {}).values()]
+
+
+def has_hooks(network: nn.Module) -> bool:
+    """Whether something watches or changes the gradients of a network's parameters.
+
+    Without `gradient_hooks` such networks are found only where their gradients differ.
+    """
+    return any(map(gradient_hooks, network.parameters()))
 
 
 def count_batches_again(trainer: Trainer) -> None:

@@ -13,15 +13,7 @@ LIBRARY = Path(__file__).parent.parent / "course_lib"
 MODULES = {str(path.relative_to(LIBRARY)): path for path in sorted(LIBRARY.rglob("*.py"))}
 ALLOWED = "internals.py"
 # Modules that still use back doors or hidden names. To be emptied, and not to grow.
-NOT_YET = [
-    "training/cohort.py",
-    "training/compiling.py",
-    "training/fit.py",
-    "training/recorder.py",
-    "training/replicas.py",
-    "training/sweep.py",
-    "training/torchrun.py",
-]
+NOT_YET: list[str] = []
 
 OTHERS_OBJECTS = {"train_dataloader", "val_dataloaders", "lightning_module", "model", "datamodule"}
 OTHERS_OBJECTS |= {"callbacks", "checkpoint_callback", "early_stopping_callback"}

@@ -54,7 +54,7 @@ class Manual(LightningModule):
     def training_step(self, batch, _):
         self.sizes[-1].append(len(batch[0]))
         F.mse_loss(self.layer(batch[0]), batch[0]).backward()
-        internals.count_optimizer_step(self.trainer)
+        internals.count_optimizer_steps(self.trainer, 1)
         self.steps.append(self.trainer.global_step)
 
     def configure_optimizers(self):
@@ -198,9 +198,11 @@ class Elsewhere(Blind):
 
 @pytest.mark.parametrize("trainer_without", [Blind, Elsewhere])
 def test_an_update_is_counted_without_the_progress(monkeypatch, trainer_without):
-    module, count = Manual(), internals.count_optimizer_step
+    module, count = Manual(), internals.count_optimizer_steps
     monkeypatch.setattr(
-        internals, "count_optimizer_step", lambda trainer: count(trainer_without(trainer))
+        internals,
+        "count_optimizer_steps",
+        lambda trainer, steps: count(trainer_without(trainer), steps),
     )
     first = module.layer.weight.clone()
     trainer, record = train(module, numbered(3))

@@ -1,283 +1,295 @@
-"""Several seeds of one network, trained at once."""
+"""Several seeds of one network, trained at once: the LightningModule, its steps and its ranks."""
 
-import copy
-import math
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.optim import Optimizer
 
-from course_lib.training.compiling import Compiler
-from course_lib.training.convolutions import ConvolutionsAsProducts
-from course_lib.training.refusals import check_elementwise
-from course_lib.training.replicas import State, seeded, set_tensors, stacked, unstacked
+from course_lib.internals import count_optimizer_steps
+from course_lib.training.batches import Batch, Batches, Samples
+from course_lib.training.graphs import Graphs, Pass
+from course_lib.training.objective import mass
+from course_lib.training.replicas import Replicas
+from course_lib.training.steps import Separately
 from course_lib.training.threads import replica_map
 
 # Input numbers of one replica's batch up to which it is faster to take all replicas at once
-# (measured on CPUs; convolutions make more of them, and fill the cache sooner).
-VECTORIZED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
+# (measured on CPUs; convolutions make more of them, and fill the cache sooner). Evaluation makes
+# none of the backward pass; and to record or compile it gains as much as for so many updates.
+STACKED_UP_TO = {"linear": 2**16, "convolutions": 2**13}
+STACKED_IN_EVALUATION, EVALUATION_WORTH = 4, 30
 EVALUATION_ELEMENTS = 2**24  # input numbers of one forward pass of an evaluation
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+Updates = Callable[[list[Batch]], None]
 
 
 class Cohort(LightningModule):
-    """S networks with stacked parameters: one LightningModule that trains S seeds.
+    """Trains S replicas as one LightningModule.
 
-    Replica s starts as ``torch.manual_seed(s); network()``. Its parameters are slice s of
-    tensors of shape ``(S, *shape)``, its loss L_s is the mean cross-entropy of its own batch,
-    and the cohort descends on ``L = L_1 + ... + L_S``. Since L_s depends on slice s alone,
-    ``dL/dw_s = dL_s/dw_s``; and since the optimizer treats every number alone, each replica
-    takes the steps that it would take without the others.
+    Replica s descends on its own loss L_s, the cohort on L = L_1 + ... + L_S. Since L_s depends on
+    slice s of the stacked parameters alone, dL/dw_s = dL_s/dw_s; and since the optimizer treats
+    every number alone, each replica takes the steps that it would take without the others.
+
+    Callbacks see the stacked parameters, ``(S, *shape)`` each, as `parameters()`.
 
     Args:
-        network: makes one network, for instance a class or a `functools.partial`.
-        seeds: one whole number a replica.
-        optimizer: an elementwise optimizer from `torch.optim`.
-        lr: learning rate.
-        **optimizer_options: the optimizer's other arguments.
-
-    Raises:
-        ValueError: seeds that are empty or not different, a learning rate that is not positive,
-            an optimizer that couples replicas, or a network that draws random numbers.
+        replicas: the S networks.
+        make: makes an elementwise optimizer from parameters.
+        batches: what to train on.
+        may_stop_early: whether the run may end before its last epoch.
     """
 
     automatic_optimization = False
 
     def __init__(
         self,
-        network: Callable[[], nn.Module],
-        seeds: Sequence[int],
-        optimizer: Callable = torch.optim.SGD,
-        *,
-        lr: float,
-        **optimizer_options,
+        replicas: Replicas,
+        make: Callable[[list[Tensor]], Optimizer],
+        batches: Batches,
+        may_stop_early: bool = False,
     ):
         super().__init__()
-        self.seeds = checked_seeds(seeds)
-        self.optimizer, self.options = optimizer, {"lr": _checked_lr(lr), **optimizer_options}
-        check_elementwise(optimizer, self.options)
-        networks = [seeded(network, seed) for seed in self.seeds]
-        self.stacked = stacked(networks)
-        self.alone = [copy.deepcopy(each).to("meta") for each in networks]  # forms without numbers
-        self.examples, self.seconds = 0, 0.0  # used and spent in training
+        self.replicas, self.make, self.batches = replicas, make, batches
+        self.may_stop_early = may_stop_early
+        self.examples = 0  # used in training, by each seed
         self.history = pd.DataFrame()  # what a Recorder has recorded
-        self.may_stop_early = False
-        self.map = map
-        self.compiler = Compiler()
-        convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.stacked.modules())
-        self.vectorized_up_to = VECTORIZED_UP_TO["convolutions" if convolves else "linear"]
+        self.graphs = Graphs(replicas, make)
+        convolves = any(isinstance(m, CONVOLUTIONS) for m in replicas.networks[0].modules())
+        self.stacked_up_to = STACKED_UP_TO["convolutions" if convolves else "linear"]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.replicas.seeds
+
+    def networks(self) -> list[nn.Module]:
+        """Copies of the replicas as they are now: ordinary modules in eval mode, one a seed."""
+        return self.replicas.copies()
 
     def setup(self, stage: str) -> None:
         if self.trainer.num_devices > 1:  # a forked process hangs if it starts threads again
             torch.set_num_threads(1)
 
-    def get_extra_state(self) -> dict:
+    def on_fit_start(self) -> None:
+        """The Trainer has moved the stacked tensors to its device; what belongs to them follows."""
+        self.replicas.link()
+        self.batches.to(self.device)
+
+    def get_extra_state(self) -> dict[str, Any]:
         """The history: it goes where the weights go, to a file or to another process."""
         return {"history": self.history.to_dict("list"), "attrs": self.history.attrs}
 
-    def set_extra_state(self, state: dict) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.history = pd.DataFrame(state["history"])
         self.history.attrs = state["attrs"]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.stacked.parameters(), **self.options)
+    def configure_optimizers(self) -> Optimizer:
+        stacked: list[Tensor] = list(self.replicas.parameters())
+        if not self.replicas.alone:
+            return self.make(stacked)
+        networks: list[list[Tensor]]
+        networks = [list(network.parameters()) for network in self.replicas.networks]
+        return Separately(self.make, stacked, networks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs of all replicas, without gradient: ``(S, B, *shape)`` to ``(S, B, classes)``.
+    def training_step(self, batches: list[Batch], _: int) -> None:
+        """One update for each batch, up to the Trainer's `max_steps`; all batches of one shape."""
+        batches = batches[: self._updates_left()]
+        self.examples += sum(batch[0].shape[1] for batch in batches)
+        batches = [self._share(batch) for batch in batches]
+        if not self._fits_stacked(batches[0]):
+            _each(self._one_by_one, batches)
+            return
+        work = sum(p[0].numel() for p in self.parameters()) * batches[0][0].shape[1]
+        with replica_map(1, work if len(self.seeds) == 1 else 0):
+            first = int(self.trainer.global_step == 0)  # it makes the optimizer's state
+            _each(self._stacked, batches[:first])
+            self._quickest(batches[0])(batches[first:])
 
-        Samples of shape ``(1, B, *shape)`` are shared by all replicas.
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
+        """The samples are there already; to look would take as long as small updates."""
+        return batch
+
+    # The ways to make an update.
+
+    def _one_by_one(self, batch: Batch) -> None:
+        """Each network by itself: what cannot be stacked, and large batches."""
+        gradients = self.replicas.backward(batch)
+        if not self.replicas.alone or self._ranks > 1 or self.batches.one_update_per_step:
+            self._set_gradients([_stack(own) for own in zip(*gradients, strict=True)], batch)
+            if self.replicas.alone:
+                self._hand_back(gradients)
+        with replica_map(1, sum(parameter.numel() for parameter in self.parameters())):
+            self._optimizer.step()
+
+    def _stacked(self, batch: Batch) -> None:
+        """All networks in one pass, then the optimizer's step."""
+        self._set_gradients(self.replicas.gradients(self.replicas.tensors(), batch), batch)
+        self._optimizer.step()
+
+    def _quickest(self, batch: Batch) -> Updates:
+        """The quickest way for batches of this shape, and for what is left of the run."""
+        calls = self._calls_to_come(batch)
+        undisturbed = self._ranks == 1 and not self.batches.one_update_per_step
+        optimizer = self._optimizer.optimizer
+        if undisturbed and (update := self.graphs.update(optimizer, batch, calls)):
+            return partial(self._in_graph, update)
+        if gradients := self.graphs.gradients(batch, calls):
+            return partial(_each, partial(self._with_gradients, gradients))
+        return partial(_each, self._stacked)
+
+    def _in_graph(self, update: Pass, batches: list[Batch]) -> None:
+        """The pass and the step as one graph."""
+        for batch in batches:
+            update(*batch)
+        count_optimizer_steps(self.trainer, len(batches))
+
+    def _with_gradients(self, recorded: Pass, batch: Batch) -> None:
+        """The pass as a graph, then the optimizer's step."""
+        found = iter(recorded(*batch))
+        gradients = [None if p.grad is None else next(found) for p in self.parameters()]
+        self._set_gradients(gradients, batch)
+        self._optimizer.step()
+
+    # Evaluation.
+
+    def evaluate(self, x: Tensor, y: Tensor, weights: Tensor | None = None) -> list[Tensor]:
+        """Loss and metrics of each replica over samples, in eval mode: shape ``(S,)`` each.
+
+        Shapes: x ``(N, *shape)``, y ``(N, *target)``, weights as the data's.
         """
-        return self._outputs(self._state(), x)
+        given = (x, y) if weights is None else (x, y, weights)
+        return self.evaluate_samples(Samples(given).to(self.device))
 
-    def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
-        """One update for each batch, up to the Trainer's `max_steps`."""
-        started = time.perf_counter()
-        batches = [self.share(batch, axis=1) for batch in batches[: self._updates_left()]]
-        with self._replica_map(batches[0][0]) as self.map:
-            self._update(batches)
-            seconds = time.perf_counter() - started
-            self.seconds += seconds
-            self._compile_if_it_pays(batches[0], seconds / len(batches))
+    def evaluate_samples(self, samples: Samples) -> list[Tensor]:
+        """As `evaluate`, over the samples of each seed, shared out over all processes."""
+        if self._ranks > 1:
+            samples = samples.share(self.trainer.global_rank, self._ranks)
+        numbers = len(self.seeds) * samples.tensors[0][0].numel()
+        pieces = samples.pieces(max(1, EVALUATION_ELEMENTS // numbers))
+        measured = [(self._measured(piece), mass(piece)) for piece in pieces]
+        total = sum(own for _, own in measured)
+        sums = [[self._counted(v, own) for v in values] for values, own in measured]
+        return self._averaged([sum(part) / total for part in zip(*sums, strict=True)], total)
 
-    def gradients(self, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Gradients of the replicas' losses: for each parameter one tensor ``(S, *shape)``.
+    def _counted(self, values: Tensor, own: Tensor | int) -> Tensor:
+        """What a part adds to a sum: nothing where it has no weight, and therefore no mean."""
+        masses = torch.as_tensor(own, device=values.device)
+        return torch.where(masses > 0, values * masses, 0)
 
-        Small batches go through all replicas at once, since issuing the operations is what
-        costs; large ones go through each replica by itself, since arithmetic is what costs.
+    @torch.no_grad()
+    def _measured(self, piece: Batch) -> list[Tensor]:
+        if not self._fits_stacked(piece, STACKED_IN_EVALUATION):
+            return self.replicas.evaluate(piece)
+        with replica_map(1, 0):
+            calls = EVALUATION_WORTH * self._updates_to_come() // self.batches.updates_per_epoch
+            if evaluation := self.graphs.evaluation(piece, calls):
+                return list(evaluation(*piece))
+            return self.replicas.measured(self.replicas.tensors(), piece)
+
+    # Several processes.
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size
+
+    def _share(self, batch: Batch) -> Batch:
+        """This process's part of a batch."""
+        if self._ranks == 1:
+            return batch
+        rank = self.trainer.global_rank
+        return tuple(part.tensor_split(self._ranks, 1)[rank].contiguous() for part in batch)
+
+    def _averaged(self, values: Sequence[Tensor], own: Tensor | int) -> list[Tensor]:
+        """Means over the samples of all processes, from means over those of each.
+
+        By hand, since gradients that `autograd.grad` returns pass by the hooks of PyTorch's DDP.
+
+        Args:
+            values: tensors ``(S, ...)`` of this process.
+            own: what this process's samples count: a number, or one a replica.
         """
-        if self._is_small(x):
-            return _loss_gradients(lambda state: self._outputs(state, x), state, y)
-        labels = y.expand(len(self.seeds), -1)
-        each = self.map(_gradients_alone, self.alone, *self._split(state, x), labels)
-        return [torch.stack(replicas) for replicas in zip(*each, strict=True)]
-
-    @torch.inference_mode()
-    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and accuracy of each replica over all samples, in eval mode.
-
-        Shapes: x ``(N, *shape)``, y ``(N,)``; both results ``(S,)``.
-        """
-        self.eval()
-        samples = max(1, EVALUATION_ELEMENTS // (len(self.seeds) * math.prod(x.shape[1:])))
-        with self._replica_map(x[None]) as self.map:
-            outputs = torch.cat([self(piece[None]) for piece in x.split(samples)], dim=1)
-        self.train()
-        return _mean_cross_entropy(outputs, y[None]), (outputs.argmax(-1) == y).float().mean(1)
-
-    def share(self, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
-        """This process's part of the samples, where several train together."""
-        rank, processes = self.trainer.global_rank, self.trainer.world_size
-        return [tensor.tensor_split(processes, axis)[rank].contiguous() for tensor in tensors]
-
-    def mean(self, means: Sequence[Tensor], samples: int) -> tuple[Sequence[Tensor], int]:
-        """From means over this process's samples to those over the samples of all processes."""
-        if self.trainer.world_size == 1:
-            return means, samples
-        sums = torch.cat([*(mean.flatten() for mean in means), torch.ones(1)]) * samples
-        torch.distributed.all_reduce(sums)
-        *sums, total = sums.split([*(mean.numel() for mean in means), 1])
-        overall = [(sum / total).view_as(mean) for sum, mean in zip(sums, means, strict=True)]
-        return overall, int(total)
+        if self._ranks == 1:
+            return list(values)
+        masses = torch.as_tensor(own, device=self.device, dtype=values[0].dtype)
+        masses = masses.expand(len(self.seeds))
+        sums = [torch.where(m > 0, v * m, 0) for v in values for m in [_beside(masses, v)]]
+        flat = torch.cat([masses, *(each.flatten() for each in sums)])
+        torch.distributed.all_reduce(flat)
+        masses, *parts = flat.split([len(masses), *(each.numel() for each in sums)])
+        return [part.view_as(v) / _beside(masses, v) for part, v in zip(parts, values, strict=True)]
 
     def synchronize_buffers(self) -> None:
         """The first process's running statistics become those of all, as in PyTorch's DDP."""
-        for buffer in self.stacked.buffers():
-            buffer.copy_(self.trainer.strategy.broadcast(buffer))
+        self.replicas.collect()
+        if self._ranks > 1:
+            for buffer in self.replicas.buffers():
+                buffer.copy_(self.trainer.strategy.broadcast(buffer))
 
-    def train(self, mode: bool = True) -> "Cohort":
-        for network in self.alone:
-            network.train(mode)
-        return super().train(mode)
+    def _set_gradients(self, gradients: Sequence[Tensor | None], batch: Batch) -> None:
+        found = iter(self._averaged([g for g in gradients if g is not None], mass(batch)))
+        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+            parameter.grad = None if gradient is None else next(found).contiguous()
 
-    def networks(self) -> list[nn.Module]:
-        """The replicas as ordinary modules in eval mode, one a seed."""
-        state = self.stacked.state_dict()
-        return [self._replica(state, index) for index in range(len(self.seeds))]
+    def _hand_back(self, gradients: list[list[Tensor | None]]) -> None:
+        """Each network gets slices of the stacked gradients, which callbacks may change."""
+        for index, network in enumerate(self.replicas.networks):
+            pairs = zip(self.parameters(), network.parameters(), gradients[index], strict=True)
+            for stacked, parameter, gradient in pairs:
+                if gradient is not None and stacked.grad is not None:
+                    parameter.grad = stacked.grad[index]
 
-    def _update(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        optimizer, parameters = self.optimizers(), list(self.stacked.parameters())
-        state, lr = self._state(), self._lr()
-        for x, y in batches:
-            if self.compiler.is_for(x):
-                gradients = self.compiler.function(state, x, y, lr)
-            else:
-                gradients = self.gradients(state, x, y)
-            samples = y.shape[1]
-            if gradients:
-                gradients, samples = self.mean(gradients, samples)
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.grad = gradient
-                optimizer.step()
-            else:
-                self._count_step()
-            self.examples += samples
+    @property
+    def _optimizer(self) -> LightningOptimizer:
+        """The only one; its step is counted, and callbacks see it."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
 
-    def _count_step(self) -> None:
-        """As Lightning's ``optimizer.step()``, which would take a third of the update's time."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
+    # How long the run is.
 
-    def _lr(self) -> Tensor:
-        return torch.tensor(self.optimizers().param_groups[0]["lr"])
-
-    def _state(self) -> State:
-        parameters = {name: value.detach() for name, value in self.stacked.named_parameters()}
-        return parameters, dict(self.stacked.named_buffers())
-
-    def _stepped(self, state: State, x: Tensor, y: Tensor, lr: Tensor) -> Sequence[Tensor]:
-        """Plain SGD's step ``w - lr * dL/dw``; or the gradients, where something else follows."""
-        gradients = self.gradients(state, x, y)
-        alone = self.trainer.world_size == 1 and not self.trainer.train_dataloader.single
-        if self.optimizer is not torch.optim.SGD or self.options.keys() > {"lr"} or not alone:
-            return gradients
-        for parameter, gradient in zip(state[0].values(), gradients, strict=True):
-            parameter.sub_(lr * gradient)
-        return ()
-
-    def _outputs(self, state: State, x: Tensor) -> Tensor:
-        if self._is_small(x):
-            shared = len(x) == 1 < len(self.seeds)
-            return vmap(self._one, (0, None if shared else 0))(state, x[0] if shared else x)
-        return torch.stack(list(self.map(functional_call, self.alone, *self._split(state, x))))
-
-    def _split(self, state: State, x: Tensor) -> tuple[list[State], Tensor]:
-        """The state and the samples of each replica."""
-        return unstacked(state, len(self.seeds)), x.expand(len(self.seeds), *x.shape[1:])
-
-    def _one(self, state: State, x: Tensor) -> Tensor:
-        with ConvolutionsAsProducts():
-            return functional_call(self.stacked, state, (x,))
-
-    def _is_small(self, x: Tensor) -> bool:
-        return x[0].numel() <= self.vectorized_up_to
-
-    def _replica_map(self, x: Tensor) -> AbstractContextManager[Callable]:
-        weights = sum(parameter[0].numel() for parameter in self.stacked.parameters())
-        return replica_map(len(self.seeds), weights * x.shape[1])
-
-    def _compile_if_it_pays(self, batch: tuple[Tensor, Tensor], seconds: float) -> None:
-        """Compile for this shape where the rest of the run, at `seconds` an update, is long.
-
-        A run that may stop early is expected to last as long again as it has lasted.
-        """
-        rest = seconds * self._updates_to_go()
-        if self.may_stop_early:
-            rest = min(rest, self.seconds)
-        if self._is_small(batch[0]):
-            self.compiler.compile_if_it_pays(
-                self._stepped, (self._state(), *batch, self._lr()), rest
-            )
-
-    def _replica(self, state: dict[str, Tensor], index: int) -> nn.Module:
-        slices = {name: values[index].clone() for name, values in state.items()}
-        network = copy.deepcopy(self.stacked)
-        set_tensors(network, slices)
-        return network.eval()
+    def _fits_stacked(self, batch: Batch, times: int = 1) -> bool:
+        """Small batches go through all networks at once, since issuing the operations is what
+        costs; large ones go through each by itself, since arithmetic is what costs."""
+        return not self.replicas.alone and batch[0][0].numel() <= times * self.stacked_up_to
 
     def _updates_left(self) -> int | None:
         limit = self.trainer.max_steps
         return None if limit == -1 else limit - self.trainer.global_step
 
-    def _updates_to_go(self) -> int:
-        epochs = self.trainer.max_epochs * self.trainer.train_dataloader.updates_per_epoch
-        limit = epochs if self.trainer.max_steps == -1 else self.trainer.max_steps
-        return limit - self.trainer.global_step
+    def _updates_to_come(self) -> int:
+        """A run that may stop early is expected to last as long again as it has lasted."""
+        done, updates = self.trainer.global_step, self._updates_left()
+        if updates is None:
+            updates = (self.trainer.max_epochs or 0) * self.batches.updates_per_epoch - done
+        return min(updates, done) if self.may_stop_early else updates
+
+    def _calls_to_come(self, batch: Batch) -> int:
+        """Updates with batches of this shape until the run's end."""
+        updates = self._updates_to_come()
+        ragged = batch[0].shape[1] * self._ranks < self.batches.batch_size
+        return updates // self.batches.updates_per_epoch if ragged else updates
 
 
-def _gradients_alone(network: nn.Module, state: State, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-    return _loss_gradients(lambda state: functional_call(network, state, x)[None], state, y[None])
+def _each(update: Callable[[Batch], None], batches: list[Batch]) -> None:
+    for batch in batches:
+        update(batch)
 
 
-def _loss_gradients(
-    outputs: Callable[[State], Tensor], state: State, y: Tensor
-) -> Sequence[Tensor]:
-    """Gradients of the summed mean losses with respect to the state's parameters."""
-    parameters, buffers = state
-    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    with torch.enable_grad():
-        losses = _mean_cross_entropy(outputs((leaves, buffers)), y)
-        return torch.autograd.grad(losses.sum(), leaves.values(), materialize_grads=True)
+def _stack(gradients: Sequence[Tensor | None]) -> Tensor | None:
+    """One parameter's gradients in all networks; 0 where a network has not used it."""
+    dense = [g.to_dense() if g is not None and g.is_sparse else g for g in gradients]
+    some = next((gradient for gradient in dense if gradient is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.zeros_like(some) if each is None else each for each in dense])
 
 
-def _mean_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Mean over samples of log(sum(exp(outputs))) - outputs[label], for each replica."""
-    chosen = outputs.gather(-1, labels.expand(len(outputs), -1)[..., None]).squeeze(-1)
-    return (outputs.logsumexp(-1) - chosen).mean(1)
-
-
-def checked_seeds(seeds: Sequence[int]) -> list[int]:
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={seeds} must be one or more different whole numbers")
-    return seeds
-
-
-def _checked_lr(lr: float) -> float:
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr={lr} must be a positive number, for instance 0.1")
-    return lr
+def _beside(masses: Tensor, values: Tensor) -> Tensor:
+    """One number a replica, in a shape that multiplies tensors ``(S, ...)``."""
+    return masses.view(-1, *[1] * (values.ndim - 1))

@@ -56,5 +56,12 @@ class ProgressBar(Callback):
         self.bar.update(done - self.bar.n)
 
     @rank_zero_only
+    def on_exception(
+        self, trainer: Trainer, module: LightningModule, exception: BaseException
+    ) -> None:
+        self.teardown(trainer, module, "fit")
+
+    @rank_zero_only
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self.bar.close()
+        if bar := getattr(self, "bar", None):
+            bar.close()

@@ -1,9 +1,14 @@
 """Convolutions as matrix products."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+Numbers = int | Sequence[int]
 
 
 class ConvolutionsAsProducts(TorchFunctionMode):
@@ -15,17 +20,51 @@ class ConvolutionsAsProducts(TorchFunctionMode):
     neural networks for document processing".
     """
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.conv2d and not kwargs and args[-1] == 1 and not isinstance(args[4], str):
-            return _convolution(*args[:-1])
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if function is F.conv2d:
+            call = _arguments(*args, **(kwargs or {}))
+            if call is not None and call.x.ndim == 4:
+                return _convolution(call)
         return function(*args, **(kwargs or {}))
 
 
-def _convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple
-) -> Tensor:
+class _Call(NamedTuple):
+    """What `F.conv2d` has been given."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+def _arguments(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> _Call | None:
+    """The arguments of `F.conv2d`, by position or by name; None for groups or a named padding."""
+    if groups > 1 or isinstance(padding, str):
+        return None
+    return _Call(input, weight, bias, _pair(stride), _pair(padding), _pair(dilation))
+
+
+def _pair(numbers: Numbers) -> tuple[int, int]:
+    first, *more = numbers if isinstance(numbers, Sequence) else (numbers,)
+    return first, more[0] if more else first
+
+
+def _convolution(call: _Call) -> Tensor:
     """Samples come last in memory, so that all copies are of long runs."""
-    (s, t), (p, q), (d, e), (k, m) = stride, padding, dilation, weight.shape[2:]
+    x, weight, bias = call.x, call.weight, call.bias
+    (s, t), (p, q), (d, e), (k, m) = call.stride, call.padding, call.dilation, weight.shape[2:]
     x = F.pad(x.permute(1, 2, 3, 0), (0, 0, q, q, p, p))
     height, width = (x.shape[1] - d * (k - 1) - 1) // s + 1, (x.shape[2] - e * (m - 1) - 1) // t + 1
     rows = [slice(d * i, d * i + s * (height - 1) + 1, s) for i in range(k)]

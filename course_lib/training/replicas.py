@@ -1,48 +1,264 @@
-"""Networks of one form, as slices of stacked tensors."""
+"""S networks as one: forward, gradients, evaluation. Nothing here knows of a Trainer."""
 
 import copy
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
+from torch.func import functional_call, vmap
+from torch.nn.parameter import is_lazy
 
-State = tuple[dict[str, Tensor], dict[str, Tensor]]  # parameters and buffers by name
+from course_lib.training.batches import Batch
+from course_lib.training.convolutions import ConvolutionsAsProducts
+from course_lib.training.objective import Objective
+from course_lib.training.threads import replica_map
+
+_seeding = threading.Lock()  # PyTorch has one random state for all threads
 
 
-def seeded(network: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """``torch.manual_seed(seed); network()``, leaving PyTorch's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
+class Replicas(nn.Module):
+    """S networks of one form, one a seed, whose tensors are slices of stacked ones.
+
+    Network s is made by ``torch.manual_seed(s); network()``. Its parameters and buffers are views
+    of slice s of tensors of shape ``(S, *shape)``, which are this module's own parameters and
+    buffers: what changes the one changes the other. All networks together can therefore take one
+    pass of stacked operations, and each can take a pass by itself.
+
+    Args:
+        network: makes one network, for instance a class or a `functools.partial`.
+        seeds: one whole number a network.
+        objective: the loss and the metrics.
+
+    Attributes:
+        networks: the S networks.
+        alone: None, or the reason why every network is trained by itself, as the hand-written
+            loop trains it (`refusals.reason_to_train_alone` finds it).
+        count: how many stacked tensors there are.
+        keep_to_self: whether networks that are trained alone may change more than their tensors,
+            or draw random numbers; then one follows the other, each with its own random numbers.
+
+    Raises:
+        ValueError: a network that is no module, is not the same form for each seed, or whose
+            shapes are not known yet.
+    """
+
+    def __init__(
+        self, network: Callable[[], nn.Module], seeds: Sequence[int], objective: Objective
+    ):
+        super().__init__()
+        self.seeds, self.objective = list(seeds), objective
+        made = [seeded(network, seed) for seed in seeds]
+        self.networks, self.random_states = [each for each, _ in made], [s for _, s in made]
+        self.alone: str | None = None
+        self.keep_to_self = False
+        _check_form(network, self.networks)
+        for name, parameter in self.networks[0].named_parameters():
+            stack = torch.stack([net.get_parameter(name).detach() for net in self.networks])
+            self.register_parameter(_flat(name), nn.Parameter(stack, parameter.requires_grad))
+        for name, _ in self.networks[0].named_buffers():
+            stack = torch.stack([net.get_buffer(name) for net in self.networks])
+            self.register_buffer(_flat(name), stack)
+        self.count = len(self.tensors())
+        self.link()
+
+    def link(self) -> None:
+        """Make each network's tensors views of the stacked ones, on the device of these."""
+        for index, network in enumerate(self.networks):
+            for name, tensor in _tensors(network):
+                tensor.data = getattr(self, _flat(name)).data[index]
+
+    def collect(self) -> None:
+        """Take over the buffers that a network has replaced instead of changing them in place."""
+        for index, network in enumerate(self.networks):
+            for name, buffer in network.named_buffers():
+                mine = getattr(self, _flat(name))[index]
+                if buffer.data_ptr() != mine.data_ptr():
+                    mine.copy_(buffer)
+
+    def copies(self) -> list[nn.Module]:
+        """Copies of the networks as they are now, in eval mode."""
+        return [copy.deepcopy(network).eval() for network in self.networks]
+
+    def released(self) -> list[nn.Module]:
+        """The networks themselves, in eval mode, with tensors of their own."""
+        self.link()  # the Trainer leaves the stacked tensors on the CPU
+        for network in self.networks:
+            network.zero_grad()
+            for _, tensor in _tensors(network):
+                tensor.data = tensor.data.clone()
+        return [network.eval() for network in self.networks]
+
+    # All networks in one pass.
+
+    def tensors(self) -> list[Tensor]:
+        """The stacked parameters and buffers, detached."""
+        return [*(parameter.detach() for parameter in self.parameters()), *self.buffers()]
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """The names of parameters and buffers, as a single network has them."""
+        form = self.networks[0]
+        return [n for n, _ in form.named_parameters()], [n for n, _ in form.named_buffers()]
+
+    def losses(self, tensors: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Each network's loss in its train mode, shape ``(S,)``, for stacked tensors."""
+        return self._vmapped(self._loss, tensors, batch)
+
+    def measured(self, tensors: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+        """Each network's loss and metrics in eval mode, shape ``(S,)`` each."""
+        with evaluating(self.networks[:1]):
+            return self._vmapped(self._measures, tensors, batch)
+
+    def gradients(self, tensors: Sequence[Tensor], batch: Batch) -> list[Tensor | None]:
+        """dL/dw for L = L_1 + ... + L_S: since L_s depends on slice s alone, dL/dw_s = dL_s/dw_s.
+
+        None for a parameter that is frozen, or without influence on the loss.
+        """
+        trained = [parameter.requires_grad for parameter in self.parameters()]
+        leaves = [
+            tensor.detach().requires_grad_(wanted)
+            for tensor, wanted in zip(tensors, trained, strict=False)
+        ]
+        with torch.enable_grad():
+            loss = self.losses([*leaves, *tensors[len(leaves) :]], batch).sum()
+            wanted = [leaf for leaf in leaves if leaf.requires_grad]
+            found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+        return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+    def _vmapped(self, function: Callable, tensors: Sequence[Tensor], batch: Batch) -> Any:
+        axes = [None if len(part) == 1 < len(self.networks) else 0 for part in batch]
+        shared = [part[0] if axis is None else part for part, axis in zip(batch, axes, strict=True)]
+        return vmap(function, (0, *axes))(list(tensors), *shared)
+
+    def _loss(self, tensors: list[Tensor], x: Tensor, *targets: Tensor) -> Tensor:
+        return self.objective(self._outputs(tensors, x), *targets)
+
+    def _measures(self, tensors: list[Tensor], x: Tensor, *targets: Tensor) -> list[Tensor]:
+        return self.objective.measured(self._outputs(tensors, x), *targets)
+
+    def _outputs(self, tensors: list[Tensor], x: Tensor) -> Tensor:
+        state = dict(zip(sum(self.names(), []), tensors, strict=True))
+        with ConvolutionsAsProducts():
+            return functional_call(self.networks[0], state, (x,))
+
+    # Each network by itself.
+
+    def backward(self, batch: Batch) -> list[list[Tensor | None]]:
+        """Each network's own gradients, by `loss.backward()`; they stay in its parameters, too."""
+        work = sum(p[0].numel() for p in self.parameters()) * batch[0].shape[1]
+        with self._map(work) as each:
+            list(each(partial(self._backward, batch), range(len(self.networks))))
+        return [[p.grad for p in network.parameters()] for network in self.networks]
+
+    def _backward(self, batch: Batch, index: int) -> None:
+        network = self.networks[index]
+        x, *targets = (part[index if len(part) > 1 else 0] for part in batch)
+        network.zero_grad()
+        with torch.enable_grad(), self._own_random_numbers(index):
+            self.objective(network(x.clone() if self.alone else x), *targets).backward()
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> list[Tensor]:
+        """As `measured`, with a pass for each network."""
+        work = sum(p[0].numel() for p in self.parameters()) * batch[0].shape[1]
+        # What a pass changes beside the weights must not change the training.
+        networks = self.copies() if self.keep_to_self else self.networks
+        with evaluating(networks), forked_random_numbers(), self._map(work) as each:
+            rows = list(each(partial(self._evaluate, networks, batch), range(len(networks))))
+        return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+    @torch.no_grad()
+    def _evaluate(self, networks: list[nn.Module], batch: Batch, index: int) -> list[Tensor]:
+        x, *targets = (part[index if len(part) > 1 else 0] for part in batch)
+        if self.keep_to_self:  # the next ones of its own, which training draws again
+            set_random_state(self.random_states[index])
+        outputs = networks[index](x.clone() if self.alone else x)
+        return self.objective.measured(outputs, *targets)
+
+    def _map(self, multiplications: int) -> AbstractContextManager[Callable]:
+        return replica_map(1 if self.keep_to_self else len(self.networks), multiplications)
+
+    @contextmanager
+    def _own_random_numbers(self, index: int) -> Iterator[None]:
+        """The random numbers that the network would draw if it were alone."""
+        if not self.keep_to_self:
+            yield
+            return
+        with forked_random_numbers():
+            set_random_state(self.random_states[index])
+            yield
+            self.random_states[index] = random_state()
+
+
+def seeded(network: Callable[[], nn.Module], seed: int) -> tuple[nn.Module, list[Tensor]]:
+    """``torch.manual_seed(seed); network()``, and PyTorch's random state thereafter."""
+    with _seeding, forked_random_numbers():
         torch.manual_seed(seed)
-        return network()
+        return network(), random_state()
 
 
-def stacked(networks: list[nn.Module]) -> nn.Module:
-    """One module of the networks' form whose tensors carry a leading axis S."""
-    for module in networks[0].modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-            raise ValueError(
-                f"the network contains {module}, whose random numbers would depend on the other "
-                "seeds; use p=0"
-            )
-    parameters, buffers = stack_module_state(networks)
-    whole = copy.deepcopy(networks[0])
-    set_tensors(whole, {**parameters, **buffers})
-    return whole
+@contextmanager
+def evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Eval mode inside; afterwards each module has its own mode again."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
-def unstacked(state: State, seeds: int) -> list[State]:
-    """The states of the single networks, as views."""
-    parts = [{name: tensor.unbind() for name, tensor in part.items()} for part in state]
-    return [
-        tuple({name: slices[s] for name, slices in part.items()} for part in parts)
-        for s in range(seeds)
+def forked_random_numbers() -> AbstractContextManager[None]:
+    """What is drawn inside leaves PyTorch's random state as it was."""
+    return torch.random.fork_rng(devices=_gpu())
+
+
+def random_state() -> list[Tensor]:
+    """PyTorch's random state, of the CPU and of the GPU in use."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _gpu())]
+
+
+def set_random_state(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    for device, state in zip(_gpu(), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, device)
+
+
+def _gpu() -> list[int]:
+    return [torch.cuda.current_device()] if torch.cuda.is_available() else []
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _flat(name: str) -> str:
+    """A name without dots, which no module takes."""
+    return name.replace(".", "/")
+
+
+def _check_form(network: Callable[[], nn.Module], networks: list[nn.Module]) -> None:
+    if not all(isinstance(each, nn.Module) for each in networks):
+        raise ValueError(f"network={network!r} must make a torch.nn.Module each time it is called")
+    owned = [
+        id(tensor) for each in networks for tensor in each.parameters() if tensor.requires_grad
     ]
-
-
-def set_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give a network's parameters and buffers new tensors, of any shape."""
-    for name, parameter in network.named_parameters():
-        parameter.data = tensors[name].detach()
-    for name, buffer in network.named_buffers():
-        buffer.data = tensors[name].detach()
+    if len(set(owned)) < len(owned):
+        raise ValueError(
+            f"network={network!r} must make a network with parameters of its own each time it is "
+            "called"
+        )
+    if any(map(is_lazy, networks[0].parameters())):
+        raise ValueError(
+            f"network={network!r} has a lazy layer, whose shape is not known before it has seen "
+            "data; give the layer its size"
+        )
+    forms = [[(name, each.shape, each.dtype) for name, each in _tensors(n)] for n in networks]
+    if any(form != forms[0] for form in forms):
+        raise ValueError(f"network={network!r} must make tensors of the same shapes for each seed")

@@ -1,4 +1,4 @@
-"""How many of PyTorch's threads work on the replicas."""
+"""How many threads work on the replicas, and what these do with the smallest numbers."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +24,30 @@ def replica_map(replicas: int, multiplications: int) -> Iterator[Callable]:
     torch.set_num_threads(allowed if alone else 1)
     try:
         if min(replicas, allowed) == 1:
-            yield map
+            with without_subnormals():
+                yield map
         else:
-            with ThreadPoolExecutor(min(replicas, allowed)) as pool:
+            workers = min(replicas, allowed)
+            with ThreadPoolExecutor(workers, initializer=flush_subnormals) as pool:
                 yield pool.map
     finally:
         torch.set_num_threads(allowed)
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Numbers below 1e-38 are 0 inside, in this thread.
+
+    A processor takes a hundred times as long for them, and the momentum of a unit that gets no
+    gradient passes through them on its way to 0: small networks then trained ten times slower.
+    """
+    kept = (torch.tensor(1e-39, dtype=torch.float32) * 1).item() != 0
+    flush_subnormals()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(not kept)
+
+
+def flush_subnormals() -> None:
+    torch.set_flush_denormal(True)

@@ -9,14 +9,16 @@ import torch
 from pytorch_lightning import Callback
 from torch import nn
 
+from course_lib.data import TensorData
 from course_lib.datasets import Digits
 from course_lib.models import MLP, LeNet
-from course_lib.training import fit
+from course_lib.training import fit, sweep
+from zoo import ALONE, largest_difference
 
 pytestmark = pytest.mark.skipif(
     "fork" not in get_all_start_methods(), reason="this system cannot fork processes"
 )
-fit = partial(fit, seeds=2, lr=0.05, progress=False)
+fit, sweep = (partial(function, seeds=2, lr=0.05, progress=False) for function in (fit, sweep))
 two = {"devices": 2, "strategy": "ddp_fork"}
 
 
@@ -44,6 +46,54 @@ def test_two_devices_train_as_one_with_twice_the_batch(data, network, batch_size
     for mine, other in zip(shared.networks, alone.networks, strict=True):
         for weights, others in zip(mine.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(weights, others, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "gradient hook", "drawn attribute"])
+def test_two_devices_train_networks_one_by_one_as_one_does(data, kind):
+    shared = fit(ALONE[kind], data, batch_size=16, max_epochs=2, momentum=0.9, **two)
+    alone = fit(ALONE[kind], data, batch_size=32, max_epochs=2, momentum=0.9)
+    assert shared.history.attrs["one_by_one"] == alone.history.attrs["one_by_one"] != ""
+    for mine, other in zip(shared.networks, alone.networks, strict=True):
+        assert largest_difference(mine, other) < 1e-5
+
+
+def test_weights_and_own_splits_are_shared_out(data):
+    weights = torch.linspace(0.1, 2, 304)
+    tensors = data.x_train, data.y_train, data.x_val, data.y_val
+    weights = {"weights_train": weights[:203], "weights_val": weights[203:]}
+    weighted = TensorData(*tensors, **weights, split="seed")
+    shared = fit(MLP, weighted, batch_size=16, max_epochs=2, **two)
+    alone = fit(MLP, weighted, batch_size=32, max_epochs=2)
+    histories = (run.history.drop(columns="seconds") for run in (shared, alone))
+    pd.testing.assert_frame_equal(*histories, rtol=1e-4, check_dtype=False)
+    for mine, other in zip(shared.networks, alone.networks, strict=True):
+        assert largest_difference(mine, other) < 1e-5
+
+
+def test_two_devices_record_their_gradients(data, recording):
+    """The update itself is no graph, since the gradients are averaged on the way."""
+    shared = fit(MLP, data, batch_size=16, max_epochs=2, **two)
+    alone = fit(MLP, data, batch_size=32, max_epochs=2)
+    assert shared.history.attrs["compile_seconds"] > 0.01
+    for mine, other in zip(shared.networks, alone.networks, strict=True):
+        assert largest_difference(mine, other) < 1e-5
+
+
+def test_batch_size_of_the_history_is_that_of_all_devices(data):
+    history = fit(MLP, data, batch_size=16, max_steps=3, **two).history
+    assert (history.batch_size == 32).all() and history.examples.max() == 96
+
+
+def test_networks_come_back_with_tensors_of_their_own(data):
+    for network in fit(normalized, data, batch_size=16, max_epochs=1, **two).networks:
+        assert not network.training
+        for tensor in network.state_dict().values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_sweep_on_two_devices_takes_full_batches(data):
+    history = sweep(MLP, data, batch_sizes=[16, "full"], max_epochs=1, **two)
+    assert history.batch_size.unique().tolist() == [32, 203]
 
 
 def normalized():

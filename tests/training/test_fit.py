@@ -1,106 +1,423 @@
+"""What `fit` takes, refuses and returns."""
+
 import importlib
-import logging
-import math
+import random
 import warnings
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Callback
+from torch import nn
+from torch.nn import functional as F
 
 from course_lib.data import TensorData
-from course_lib.datasets import Digits
 from course_lib.models import MLP
-from course_lib.training import Run, collect, fit, sweep
-from course_lib.training.cohort import Cohort
+from course_lib.training import fit
+from course_lib.training.replicas import Replicas
+from zoo import ALONE, STACKED, hand_written_loop, largest_difference, noisy_digits
 
 fit_module = importlib.import_module("course_lib.training.fit")  # the package names the function
-sweep_module = importlib.import_module("course_lib.training.sweep")
 fit = partial(fit, progress=False)
-COLUMNS = [
-    *("batch_size", "seed", "epoch", "step", "examples", "seconds"),
-    *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "diverged"),
-]
 
 
-@pytest.fixture(scope="module")
-def data():
-    return Digits().part(200, 100)
+def without_seconds(run) -> pd.DataFrame:
+    return run.history.drop(columns="seconds")
 
 
-def test_history_has_one_row_per_seed_and_evaluation(data):
-    run = fit(MLP, data, batch_size=64, seeds=[4, 2], lr=0.1, max_epochs=3)
-    assert list(run.history) == COLUMNS
-    assert run.history.groupby("epoch").seed.apply(list).tolist() == [[4, 2]] * 4
-    last = run.history[run.history.epoch == 3].iloc[0]
-    assert (last.batch_size, last.step, last.examples, last.diverged) == (64, 12, 600, False)
-    assert last.seconds > 0 and (run.history[run.history.epoch == 0].seconds == 0).all()
+def assert_same_run(run, expected):
+    pd.testing.assert_frame_equal(without_seconds(run), without_seconds(expected), check_exact=True)
+    for network, same in zip(run.networks, expected.networks, strict=True):
+        assert largest_difference(network, same) == 0
 
 
-def test_history_tells_what_the_networks_do(data):
-    run = fit(MLP, data, batch_size=32, seeds=2, lr=0.1, max_epochs=2)
-    last = run.history[run.history.epoch == 2].set_index("seed")
-    for seed, network in enumerate(run.networks):
-        assert not network.training
-        hits = (network(data.x_val).argmax(1) == data.y_val).double().mean()
-        assert last.val_accuracy[seed] == pytest.approx(hits.item())
+def floats(**options) -> TensorData:
+    """A regression with two targets."""
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    y = x[:, :2].sin() + 0.5
+    return TensorData(x[:40], y[:40], x[40:], y[40:], **options)
 
 
-def test_max_steps_may_end_inside_an_epoch(data):
-    run = fit(MLP, data, batch_size=64, seeds=2, lr=0.1, max_steps=6)
-    assert run.history.step.unique().tolist() == [0, 4, 6]
-    assert run.history.epoch.unique().tolist() == [0, 1, 1.64]
-    assert run.history.examples.max() == 200 + 128
+def regressor() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
-def test_drop_last_leaves_out_the_ragged_batch(data):
-    tensors = data.x_train, data.y_train, data.x_val, data.y_val
-    run = fit(MLP, TensorData(*tensors, drop_last=True), batch_size=64, lr=0.1, max_epochs=2)
-    assert run.history.step.max() == 6 and run.history.examples.max() == 384
-    assert run.history.epoch.max() == 2
+def close_by(outputs, targets):
+    return ((outputs - targets).abs() < 0.5).all(1)
+
+
+def absolute_error(outputs, targets):
+    return (outputs - targets).abs()
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [2, np.int64(2), range(2), [0, 1], (0, 1), np.arange(2), np.array([0, 1], "uint8")],
+    ids=repr,
+)
+def test_seeds_are_a_number_or_the_seeds_themselves(data, seeds):
+    run = fit(MLP, data, batch_size=64, seeds=seeds, lr=0.1, max_epochs=1)
+    assert_same_run(run, fit(MLP, data, batch_size=64, seeds=[0, 1], lr=0.1, max_epochs=1))
+
+
+def test_tensor_of_seeds(data):
+    run = fit(MLP, data, batch_size=64, seeds=torch.tensor([4, 2]), lr=0.1, max_epochs=1)
+    assert run.history.seed.tolist() == [4, 2, 4, 2]
+
+
+def test_networks_are_in_the_order_of_the_seeds(data):
+    settings = {"batch_size": 64, "optimizer": torch.optim.SGD, "lr": 0.1, "max_epochs": 1}
+    run = fit(MLP, data, seeds=[4, 2], **settings)
+    for seed, network in zip([4, 2], run.networks, strict=True):
+        assert largest_difference(network, hand_written_loop(MLP, data, seed, **settings)) < 1e-5
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.uint8(2)])
+def test_whole_numbers_may_be_numpy_s(data, number):
+    run = fit(MLP, data, batch_size=64, seeds=2, lr=0.1, max_epochs=number)
+    assert_same_run(run, fit(MLP, data, batch_size=64, seeds=2, lr=0.1, max_epochs=2))
+    run = fit(MLP, data, batch_size=np.int64(64), seeds=2, lr=np.float32(0.5), max_steps=number)
+    assert_same_run(run, fit(MLP, data, batch_size=64, seeds=2, lr=0.5, max_steps=2))
 
 
 def test_full_batch(data):
     run = fit(MLP, data, batch_size="full", seeds=2, lr=0.1, max_epochs=3)
     assert (run.history.batch_size == 200).all() and run.history.step.max() == 3
+    assert_same_run(run, fit(MLP, data, batch_size=200, seeds=2, lr=0.1, max_epochs=3))
 
 
-def test_stop_when_every_seed_has_reached_the_target(data):
-    run = fit(MLP, data, batch_size=8, lr=0.1, max_epochs=50, stop_at={"train_accuracy": 0.9})
-    best = run.history.groupby("seed").train_accuracy.cummax()
-    reached = best[run.history.epoch == run.history.epoch.max()]
-    before = best[run.history.epoch == run.history.epoch.max() - 1]
-    assert run.history.epoch.max() < 50 and (reached >= 0.9).all() and (before < 0.9).any()
+@pytest.mark.parametrize("kind", ["MLP", "F1", "dropout"])
+def test_networks_have_tensors_of_their_own(data, kind):
+    run = fit({**STACKED, **ALONE}[kind], data, batch_size=64, seeds=3, lr=0.1, max_epochs=1)
+    first, second, third = (network.state_dict() for network in run.networks)
+    kept = {name: tensor.clone() for name, tensor in second.items()}
+    for state in (first, third):
+        for tensor in state.values():
+            tensor.fill_(7)
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    assert all(torch.equal(second[name], tensor) for name, tensor in kept.items())
+    assert not any(module.training for network in run.networks for module in network.modules())
 
 
-def test_stop_at_a_loss(data):
-    run = fit(MLP, data, batch_size=8, seeds=2, lr=0.1, max_epochs=50, stop_at={"val_loss": 1.5})
-    assert run.history.epoch.max() < 50 and run.history.groupby("seed").val_loss.min().max() <= 1.5
+@pytest.mark.parametrize("kind", ["F1", "dropout"])
+def test_networks_can_be_trained_on(data, kind):
+    make = {**STACKED, **ALONE}[kind]
+    network = fit(make, data, batch_size=64, seeds=2, lr=0.01, max_epochs=1).networks[1].train()
+    before = [parameter.clone() for parameter in network.parameters()]
+    stepper = torch.optim.SGD(network.parameters(), lr=0.01)
+    stepper.zero_grad()
+    F.cross_entropy(network(data.x_train), data.y_train).backward()
+    stepper.step()
+    assert not any(map(torch.equal, before, network.parameters()))
 
 
-class OneDiverges(MLP):
-    """The network of seed 1 starts where its loss overflows."""
-
-    def __init__(self):
-        super().__init__()
-        if torch.initial_seed() == 1:
-            torch.nn.init.constant_(self[-1].weight, math.inf)
-
-
-def test_divergence_of_one_seed_does_not_stop_the_others(data):
-    settings = {"batch_size": 32, "lr": 0.1, "max_epochs": 30, "stop_at": {"train_accuracy": 0.8}}
-    run = fit(OneDiverges, data, seeds=[0, 1, 2], **settings)
-    diverged = run.history.groupby("seed").diverged.any()
-    assert diverged.to_dict() == {0: False, 1: True, 2: False}
-    alone = fit(OneDiverges, data, seeds=[0, 2], **settings)
-    kept = run.history[run.history.seed != 1].drop(columns="seconds").reset_index(drop=True)
-    pd.testing.assert_frame_equal(kept, alone.history.drop(columns="seconds"), rtol=1e-4)
+@pytest.mark.parametrize("kind", ["MLP", "F1", "dropout", "LSTM with dropout"])
+@pytest.mark.parametrize("split", ["fixed", "seed"])
+def test_global_random_states_stay_as_they_are(kind, split):
+    data = noisy_digits(split=split)
+    torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002 (the global state is what is looked at)
+    states = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    fit({**STACKED, **ALONE}[kind], data, batch_size=64, seeds=2, lr=0.1, max_epochs=2)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert repr(np.random.get_state()) == states[2]  # noqa: NPY002
 
 
-def test_large_learning_rate_is_marked_as_divergence(data):
-    run = fit(MLP, data, batch_size=8, seeds=2, lr=1e20, max_epochs=2)
-    assert run.history[run.history.epoch == 2].diverged.all()
+@pytest.mark.parametrize("kind", ["MLP", "dropout"])
+def test_runs_do_not_depend_on_global_random_states(data, kind):
+    runs = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        runs.append(fit({**STACKED, **ALONE}[kind], data, batch_size=64, lr=0.1, max_epochs=2))
+    assert_same_run(*runs)
+
+
+def test_data_and_default_settings_stay_as_they_are(data):
+    before = [tensor.clone() for tensor in (*data.train, *data.val)]
+    threads, dtype, grad = (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+    )
+    fit(MLP, data, batch_size=64, seeds=2, lr=0.1, max_epochs=1)
+    assert all(map(torch.equal, before, (*data.train, *data.val)))
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == (
+        threads,
+        dtype,
+        grad,
+    )
+
+
+@pytest.mark.parametrize("kind", ["MLP", "dropout"])
+def test_fit_trains_where_gradients_are_off(data, kind):
+    make, settings = {**STACKED, **ALONE}[kind], {"batch_size": 64, "lr": 0.1, "max_epochs": 1}
+    with torch.no_grad():
+        run = fit(make, data, seeds=2, **settings)
+    assert_same_run(run, fit(make, data, seeds=2, **settings))
+
+
+@pytest.mark.parametrize("kind", ["MLP", "LSTM"])
+def test_history_says_why_networks_were_trained_one_by_one(data, kind):
+    run = fit({**STACKED, **ALONE}[kind], data, batch_size=64, seeds=2, lr=0.1, max_epochs=1)
+    assert run.history.attrs.keys() == {"compiled", "compile_seconds", "one_by_one"}
+    said = run.history.attrs["one_by_one"]
+    assert said == "" if kind == "MLP" else "cannot be stacked" in said
+
+
+def test_random_numbers_and_python_counts_are_named():
+    data = noisy_digits()
+    run = fit(ALONE["dropout"], data, batch_size=64, seeds=2, lr=0.1, max_epochs=1)
+    assert run.history.attrs["one_by_one"] == "random numbers"
+
+
+class PythonNoise(MLP):
+    def forward(self, x):
+        return super().forward(x) * (1 + 0.1 * random.random())
+
+
+def test_random_numbers_of_python_are_warned_of(data):
+    with pytest.warns(UserWarning, match="random numbers of Python or NumPy.*the loop"):
+        run = fit(PythonNoise, data, batch_size=64, seeds=2, lr=0.1, max_epochs=1)
+    assert run.history.attrs["one_by_one"] == "random numbers of Python or NumPy"
+
+
+# A loss and metrics of one's own.
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["", "recorded"])
+def test_regression_equals_the_loop(float64, recorded, request):
+    if recorded:
+        request.getfixturevalue("recording")
+    data = floats()
+    settings = {"batch_size": 16, "optimizer": torch.optim.SGD, "lr": 0.1, "max_epochs": 3}
+    run = fit(regressor, data, seeds=3, loss=F.mse_loss, metrics={}, **settings)
+    assert [*run.history][6:] == ["train_loss", "val_loss", "diverged"]
+    last = run.history[run.history.epoch == 3].set_index("seed")
+    for seed, network in enumerate(run.networks):
+        expected = hand_written_loop(regressor, data, seed, loss=F.mse_loss, **settings)
+        assert largest_difference(network, expected) < 1e-9
+        assert last.val_loss[seed] == pytest.approx(
+            F.mse_loss(network(data.x_val), data.y_val).item()
+        )
+
+
+def test_two_metrics_of_one_s_own():
+    data, metrics = floats(), {"hits": close_by, "absolute_error": absolute_error}
+    run = fit(
+        *(regressor, data),
+        loss=F.mse_loss,
+        metrics=metrics,
+        batch_size=16,
+        lr=0.1,
+        max_epochs=2,
+    )
+    names = ["loss", "hits", "absolute_error"]
+    columns = [f"{part}_{name}" for part in ("train", "val") for name in names]
+    assert [*run.history][6:] == [*columns, "diverged"]
+    last = run.history[run.history.epoch == 2].set_index("seed")
+    for seed, network in enumerate(run.networks):
+        for part, x, y in (
+            ("train", data.x_train, data.y_train),
+            ("val", data.x_val, data.y_val),
+        ):
+            outputs = network(x)
+            hits, error = close_by(outputs, y).double().mean(), (outputs - y).abs().mean()
+            assert last[f"{part}_hits"][seed] == pytest.approx(hits.item())
+            assert last[f"{part}_absolute_error"][seed] == pytest.approx(error.item())
+
+
+def test_one_metric_has_its_own_name():
+    settings = {"loss": F.mse_loss, "batch_size": 16, "lr": 0.1, "max_epochs": 1}
+    run = fit(regressor, floats(), metrics=close_by, **settings)
+    assert [*run.history][6:] == [
+        *("train_loss", "train_close_by", "val_loss", "val_close_by"),
+        "diverged",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["MLP", "dropout", "LSTM"])
+def test_weights_equal_the_loop(float64, kind):
+    weights = torch.linspace(0, 2, 200)
+    data = noisy_digits(weights_train=weights[:150], weights_val=weights[150:])
+    make = {**STACKED, **ALONE}[kind]
+    settings = {"batch_size": 16, "optimizer": torch.optim.SGD, "lr": 0.05, "max_epochs": 2}
+    run = fit(make, data, seeds=2, **settings)
+    last = run.history[run.history.epoch == 2].set_index("seed")
+    for seed, network in enumerate(run.networks):
+        assert largest_difference(network, hand_written_loop(make, data, seed, **settings)) < 1e-9
+        outputs, own = network(data.x_val), data.val[2] / data.val[2].sum()
+        losses = F.cross_entropy(outputs, data.y_val, reduction="none")
+        assert last.val_loss[seed] == pytest.approx((losses * own).sum().item())
+        hits = outputs.argmax(1) == data.y_val
+        assert last.val_accuracy[seed] == pytest.approx((hits * own).sum().item())
+
+
+@pytest.mark.parametrize("kind", ["MLP", "dropout"])
+def test_split_of_each_seed_equals_the_loop(float64, kind):
+    data, make = noisy_digits(split="seed"), {**STACKED, **ALONE}[kind]
+    settings = {"batch_size": 16, "optimizer": torch.optim.SGD, "lr": 0.05, "max_epochs": 2}
+    run = fit(make, data, seeds=[4, 2], **settings)
+    last = run.history[run.history.epoch == 2].set_index("seed")
+    for seed, network in zip([4, 2], run.networks, strict=True):
+        assert largest_difference(network, hand_written_loop(make, data, seed, **settings)) < 1e-9
+        own = data.of_seed(seed)
+        hits = (network(own.x_val).argmax(1) == own.y_val).double().mean()
+        assert last.val_accuracy[seed] == pytest.approx(hits.item())
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 3.5, 201, True, "all", None])
+def test_batch_size_out_of_range(data, batch_size):
+    message = f"batch_size={batch_size!r} must be a whole number from 1 to 200"
+    with pytest.raises(ValueError, match=message):
+        fit(MLP, data, batch_size=batch_size, lr=0.1, max_epochs=1)
+
+
+def test_batch_size_has_no_default(data):
+    with pytest.raises(TypeError, match="batch_size"):
+        fit(MLP, data, lr=0.1, max_epochs=1)
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf"), True, "0.1", None])
+def test_learning_rate_that_is_not_positive(data, lr):
+    with pytest.raises(ValueError, match=f"lr={lr!r} must be a positive number"):
+        fit(MLP, data, batch_size=8, lr=lr, max_epochs=1)
+
+
+@pytest.mark.parametrize("seeds", [0, -1, [], [1, 1], True, [True], 2.0, [0.5], "12", None])
+def test_seeds_that_are_not_different_whole_numbers(data, seeds):
+    with pytest.raises(ValueError, match="must be one or more different whole numbers"):
+        fit(MLP, data, batch_size=8, seeds=seeds, lr=0.1, max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "max_epochs=None and max_steps=None: give exactly one"),
+        ({"max_epochs": 1, "max_steps": 1}, "max_epochs=1 and max_steps=1: give exactly one"),
+        ({"max_epochs": 0}, "max_epochs=0 must be a whole number from 1"),
+        ({"max_epochs": True}, "max_epochs=True must be a whole number from 1"),
+        ({"max_steps": True}, "max_steps=True must be a whole number from 1"),
+        ({"max_steps": 2.5}, "max_steps=2.5 must be a whole number from 1"),
+        ({"max_epochs": -1}, "max_epochs=-1 must be a whole number from 1"),
+        ({"max_epochs": 1, "devices": 0}, "devices=0 must be a whole number from 1"),
+        ({"max_epochs": 1, "devices": True}, "devices=True must be a whole number from 1"),
+        ({"max_epochs": 1, "num_nodes": "2"}, "num_nodes='2' must be a whole number from 1"),
+        ({"max_epochs": 1, "devices": 30}, "batch_size=8 on 30 devices .* give at most 6"),
+        ({"max_epochs": 1, "loss": "mse"}, "loss='mse' must be a function"),
+        ({"max_epochs": 1, "metrics": "accuracy"}, "metrics='accuracy' must be a function or"),
+        ({"max_epochs": 1, "metrics": {"loss": F.mse_loss}}, "'loss' is the name of the loss"),
+    ],
+)
+def test_arguments_out_of_range(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(MLP, data, **{"batch_size": 8, "lr": 0.1, **options})
+
+
+@pytest.mark.parametrize(
+    "stop_at",
+    [
+        {"accuracy": 0.9},
+        {"val_hits": 0.9},
+        {},
+        {"val_loss": 1, "val_accuracy": 1},
+        "val_loss",
+        0.9,
+    ],
+)
+def test_stop_at_something_that_is_not_measured(data, stop_at):
+    message = "stop_at=.*must hold one of train_loss, train_accuracy, val_loss, val_accuracy and"
+    with pytest.raises(ValueError, match=message):
+        fit(MLP, data, batch_size=8, lr=0.1, max_epochs=1, stop_at=stop_at)
+
+
+def test_stop_at_names_the_metrics_of_one_s_own():
+    settings = {"loss": F.mse_loss, "metrics": close_by, "batch_size": 8, "lr": 0.1}
+    with pytest.raises(ValueError, match="must hold one of train_loss, train_close_by, val_loss"):
+        fit(regressor, floats(), max_epochs=1, stop_at={"val_accuracy": 0.9}, **settings)
+
+
+@pytest.mark.parametrize("value", ["0.9", None, float("nan")])
+def test_stop_at_a_value_that_is_no_number(data, value):
+    with pytest.raises(ValueError, match="stop_at="):
+        fit(MLP, data, batch_size=8, lr=0.1, max_epochs=1, stop_at={"val_accuracy": value})
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.SparseAdam, torch.optim.Muon]
+)
+def test_optimizer_that_couples_replicas(data, kind):
+    with pytest.raises(ValueError, match=rf"optimizer={kind.__name__} couples replicas.*SGD"):
+        fit(MLP, data, batch_size=8, optimizer=kind, lr=0.1, max_epochs=1)
+
+
+def two_groups(parameters, lr):
+    """Biases, for instance, without weight decay."""
+    first, *rest = parameters
+    return torch.optim.SGD([{"params": [first], "weight_decay": 1.0}, {"params": rest}], lr=lr)
+
+
+def test_optimizer_with_several_groups_of_parameters(data):
+    """Their options would be those of the first one for networks that are trained one by one."""
+    with pytest.raises(ValueError, match="optimizer=two_groups makes 2 groups of parameters"):
+        fit(MLP, data, batch_size=8, optimizer=two_groups, lr=0.1, max_epochs=1)
+
+
+def test_options_that_the_optimizer_does_not_take(data):
+    with pytest.raises(ValueError, match="optimizer=SGD does not take lr=0.1, betas=0.9"):
+        fit(MLP, data, batch_size=8, lr=0.1, max_epochs=1, betas=0.9)
+
+
+def test_network_itself_is_refused(data):
+    with pytest.raises(ValueError, match=r"network=MLP\((.|\n)*must be what makes a network"):
+        fit(MLP(), data, batch_size=8, lr=0.1, max_epochs=1)
+    with pytest.raises(ValueError, match="network='MLP' must be what makes a network"):
+        fit("MLP", data, batch_size=8, lr=0.1, max_epochs=1)
+
+
+def test_one_network_for_all_seeds_is_refused(data):
+    network = MLP()
+    with pytest.raises(ValueError, match="network="):
+        fit(lambda: network, data, batch_size=8, seeds=2, lr=0.1, max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (partial(MLP, shape=(1, 9, 9)), {}, r"samples of shape \(1, 8, 8\)"),
+        (partial(MLP, classes=9), {}, r"targets of shape \(\) \(torch.int64\).*IndexError"),
+        (MLP, {"loss": F.mse_loss}, r"8 samples of shape \(1, 8, 8\).*targets of shape \(\)"),
+        (MLP, {"loss": F.l1_loss, "metrics": {}}, r"samples of shape \(1, 8, 8\)"),
+        (MLP, {"loss": lambda outputs, targets: outputs}, r"samples of shape \(1, 8, 8\)"),
+        (MLP, {"metrics": {"x": lambda outputs, targets: outputs @ targets}}, r"\(1, 8, 8\)"),
+        (nn.Flatten, {}, "network"),
+    ],
+)
+def test_network_loss_and_data_that_do_not_fit_together(data, network, options, message):
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        warnings.simplefilter("ignore")
+        fit(network, data, batch_size=8, lr=0.1, max_epochs=1, **options)
+
+
+def test_weights_of_another_shape_than_the_losses():
+    weights = {"weights_train": torch.ones(40), "weights_val": torch.ones(20)}
+    with pytest.raises(ValueError, match=r"shape \(8, 2\) but the weights have \(8,\)"):
+        fit(regressor, floats(**weights), loss=F.mse_loss, batch_size=8, lr=0.1, max_epochs=1)
+
+
+# Callbacks.
+
+
+def test_cache_refuses_callbacks(data, tmp_path):
+    with pytest.raises(ValueError, match="cache cannot tell runs with different callbacks apart"):
+        settings = {"batch_size": 32, "lr": 0.1, "max_epochs": 1, "cache": tmp_path}
+        fit(MLP, data, callbacks=[Callback()], **settings)
 
 
 class BatchCounter(Callback):
@@ -111,177 +428,48 @@ class BatchCounter(Callback):
         self.seen.append(trainer.global_step)
 
 
-def test_callback_sees_every_update(data):
+@pytest.mark.parametrize("kind", ["MLP", "dropout"])
+def test_callback_sees_every_update(data, kind):
     counter = BatchCounter()
-    fit(MLP, data, batch_size=64, seeds=2, lr=0.1, max_epochs=2, callbacks=[counter])
+    settings = {"batch_size": 64, "seeds": 2, "lr": 0.1, "max_epochs": 2}
+    run = fit({**STACKED, **ALONE}[kind], data, callbacks=iter([counter]), **settings)
     assert counter.seen == list(range(1, 9))
+    assert_same_run(run, fit({**STACKED, **ALONE}[kind], data, **settings))
 
 
-def test_sweep_joins_the_histories(data):
-    rates = {}
-    history = sweep(
-        MLP,
-        data,
-        batch_sizes=[32, "full"],
-        lr=lambda size: rates.setdefault(size, size / 1000),
-        seeds=2,
-        max_epochs=2,
-        progress=False,
-    )
-    assert rates == {32: 0.032, 200: 0.2}
-    assert history.groupby("batch_size").step.max().to_dict() == {32: 14, 200: 2}
-    alone = fit(MLP, data, batch_size=200, seeds=2, lr=0.2, max_epochs=2).history
-    swept = history[history.batch_size == 200].reset_index(drop=True)
-    pd.testing.assert_frame_equal(
-        swept.drop(columns="seconds"), alone.drop(columns="seconds"), check_exact=True
-    )
+class StackedShapes(Callback):
+    def on_train_epoch_end(self, trainer, cohort):
+        self.shapes = [tuple(parameter.shape) for parameter in cohort.parameters()]
+        self.networks = cohort.networks()
 
 
-def test_sweep_is_the_same_in_processes(data):
-    class Narrow(MLP):  # known in this process only, as a class of a notebook is
-        def __init__(self):
-            super().__init__(hidden=(4,))
-
-    settings = {"batch_sizes": [32, "full"], "lr": lambda size: 0.1, "seeds": 2, "max_epochs": 2}
-    here, elsewhere = (
-        sweep(Narrow, data, **settings, n_jobs=n_jobs, progress=False).drop(columns="seconds")
-        for n_jobs in (1, 2)
-    )
-    pd.testing.assert_frame_equal(here, elsewhere)
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_collect_keeps_the_order(n_jobs):
-    cells = [lambda x=x: pd.DataFrame({"x": [x, -x]}) for x in range(5)]
-    table = collect(cells, n_jobs=n_jobs, progress=False)
-    assert table.x.tolist() == [0, 0, 1, -1, 2, -2, 3, -3, 4, -4]
-    assert table.index.tolist() == list(range(10))
-
-
-def test_sweep_trains_sixteen_seeds_at_a_time(data, monkeypatch):
-    groups = []
-    monkeypatch.setattr(
-        sweep_module,
-        "fit",
-        lambda *_, seeds, **__: groups.append(seeds) or Run(pd.DataFrame({"seed": seeds}), []),
-    )
-    history = sweep(MLP, data, batch_sizes=[8], seeds=range(3, 36), lr=0.1, max_epochs=1)
-    assert [len(group) for group in groups] == [16, 16, 1]
-    assert history.seed.tolist() == list(range(3, 36))
-
-
-def test_sweep_names_a_wrong_batch_size_before_it_trains(data, monkeypatch):
-    monkeypatch.setattr(sweep_module, "fit", None)
-    with pytest.raises(ValueError, match="batch_size=500 must be a whole number from 1 to 200"):
-        sweep(MLP, data, batch_sizes=[32, 500], lr=0.1, max_epochs=1)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 3.5, 201])
-def test_batch_size_out_of_range(data, batch_size):
-    with pytest.raises(ValueError, match=f"batch_size={batch_size} must be a whole number from 1"):
-        fit(MLP, data, batch_size=batch_size, lr=0.1, max_epochs=1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "max_epochs=None and max_steps=None: give exactly one"),
-        ({"max_epochs": 1, "max_steps": 1}, "max_epochs=1 and max_steps=1: give exactly one"),
-        ({"max_epochs": 0}, "max_epochs=0 must be a whole number from 1"),
-        ({"max_steps": 2.5}, "max_steps=2.5 must be a whole number from 1"),
-        ({"max_epochs": 1, "lr": 0}, "lr=0 must be a positive number"),
-        ({"max_epochs": 1, "devices": 0}, "devices=0 must be a whole number from 1"),
-        ({"max_epochs": 1, "num_nodes": "2"}, "num_nodes='2' must be a whole number from 1"),
-        ({"max_epochs": 1, "devices": 30}, "batch_size=8 on 30 devices .* give at most 6"),
-        ({"max_epochs": 1, "seeds": 0}, r"seeds=\[\] must be one or more"),
-        ({"max_epochs": 1, "stop_at": {"accuracy": 0.9}}, "stop_at=.*must hold one of train_loss"),
-        ({"max_epochs": 1, "optimizer": torch.optim.LBFGS}, "optimizer=LBFGS couples replicas"),
-    ],
-)
-def test_arguments_out_of_range(data, options, message):
-    with pytest.raises(ValueError, match=message):
-        fit(MLP, data, **{"batch_size": 8, "lr": 0.1, **options})
-
-
-def test_cache_keeps_a_finished_run(data, tmp_path, monkeypatch):
-    settings = {
-        "batch_size": 32,
-        "seeds": 2,
-        "lr": 0.1,
-        "max_epochs": 2,
-        "cache": tmp_path / "runs",
-    }
-    first = fit(MLP, data, **settings)
-    monkeypatch.setattr(fit_module, "_train", None)
-    again = fit(MLP, data, **settings)
-    pd.testing.assert_frame_equal(first.history, again.history)
-    pairs = zip(first.networks, again.networks, strict=True)
-    assert all(torch.equal(a[1].weight, b[1].weight) for a, b in pairs)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch_size": 16},
-        {"seeds": 3},
-        {"lr": 0.2},
-        {"max_epochs": 3},
-        {"momentum": 0.9},
-        {"optimizer": torch.optim.Adam},
-        {"stop_at": {"val_loss": 0.1}},
-    ],
-)
-def test_cache_tells_runs_apart(data, tmp_path, change):
-    settings = {"batch_size": 32, "seeds": 2, "lr": 0.1, "max_epochs": 2, "cache": tmp_path}
-    fit(MLP, data, **settings)
-    fit(MLP, data, **{**settings, **change})
-    fit(partial(MLP, hidden=(8,)), data, **settings)
-    fit(MLP, data.part(190, 90), **settings)
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_cache_refuses_callbacks(data, tmp_path):
-    with pytest.raises(ValueError, match="cache cannot tell runs with different callbacks apart"):
-        settings = {"batch_size": 32, "lr": 0.1, "max_epochs": 1, "cache": tmp_path}
-        fit(MLP, data, callbacks=[Callback()], **settings)
-
-
-class Interrupts(Callback):
-    def on_train_epoch_end(self, trainer, module):
-        raise KeyboardInterrupt
-
-
-def test_interruption_stays_an_interruption(data):
-    with pytest.raises(KeyboardInterrupt):
-        fit(MLP, data, batch_size=32, lr=0.1, max_epochs=3, callbacks=[Interrupts()])
-
-
-def test_training_is_silent(data, capfd, caplog):
-    with warnings.catch_warnings(), caplog.at_level(logging.INFO, "pytorch_lightning"):
-        warnings.simplefilter("error")
-        fit(MLP, data, batch_size=32, seeds=1, lr=0.1, max_epochs=1)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_one_progress_bar(data, capfd, monkeypatch):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    fit(MLP, data, batch_size=32, seeds=1, lr=0.1, max_epochs=2, progress=True)
-    shown = capfd.readouterr().out
-    assert shown.count("0/2") == 1 and "epoch/s" in shown
+def test_callbacks_see_stacked_parameters_and_networks(data):
+    seen = StackedShapes()
+    run = fit(MLP, data, batch_size=64, seeds=3, lr=0.1, max_epochs=2, callbacks=[seen])
+    assert seen.shapes == [(3, *parameter.shape) for parameter in MLP().parameters()]
+    for network, trained in zip(seen.networks, run.networks, strict=True):
+        assert largest_difference(network, trained) == 0
 
 
 @pytest.mark.parametrize(
     ("seeds", "batch_size", "threads"), [(1, 2, 1), (1, 200, 2), (3, 2, 1), (3, 200, 1)]
 )
-def test_threads_of_pytorch(data, seeds, batch_size, threads, monkeypatch):
+def test_threads_of_pytorch(data, seeds, batch_size, threads, monkeypatch, no_threads_left):
     """All of them for a lone replica with much work, otherwise one."""
-    before, used = torch.get_num_threads(), []
-    torch.set_num_threads(2)
-    gradients = Cohort.gradients
-    monkeypatch.setattr(
-        Cohort, "gradients", lambda *a: used.append(torch.get_num_threads()) or gradients(*a)
-    )
+    used, backward, gradients = [], Replicas._backward, Replicas.gradients
     network = partial(MLP, hidden=(4_000,))
-    fit(network, data, batch_size=batch_size, seeds=seeds, lr=0.1, max_steps=2)
-    assert (used, torch.get_num_threads()) == ([threads] * 2, 2)
-    torch.set_num_threads(before)
+
+    def spied(function):
+        return lambda *given: used.append(torch.get_num_threads()) or function(*given)
+
+    torch.set_num_threads(2)
+    examine = fit_module.examine
+    monkeypatch.setattr(fit_module, "examine", lambda *given: examine(*given) or used.clear())
+    monkeypatch.setattr(Replicas, "_backward", spied(backward))
+    monkeypatch.setattr(Replicas, "gradients", spied(gradients))
+    try:
+        fit(network, data, batch_size=batch_size, seeds=seeds, lr=0.1, max_steps=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert used and set(used) == {threads}
