@@ -1,7 +1,7 @@
 """Ways to train the same network on the same data, and the watch that compares them.
 
-All make the same updates (SGD, mean cross-entropy, each epoch in a new order) and measure loss
-and accuracy on the training and the held-out part after each epoch.
+All make the same updates (mean cross-entropy, each epoch in a new order) and measure loss and
+accuracy on the training and the held-out part after each epoch.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -18,14 +19,39 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib import TensorData, fit
+from course_lib.training import Run
 from course_lib.training.batches import Batches
-from course_lib.training.cohort import Cohort
+from course_lib.training.objective import Objective, accuracy
+from course_lib.training.replicas import Replicas
 
-LR = 0.01
 LAP = 0.2  # seconds
 ENDLESS = {"max_epochs": 1_000_000}  # the watch ends the run
 
+OPTIMIZERS = {  # as `fit` takes them
+    "SGD": {"optimizer": torch.optim.SGD, "lr": 0.01},
+    "momentum": {"optimizer": torch.optim.SGD, "lr": 0.001, "momentum": 0.9},
+    "AdamW": {"optimizer": torch.optim.AdamW, "lr": 0.001},
+}
+
 Network = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What each contender trains, the same for all."""
+
+    network: Network
+    data: TensorData
+    batch_size: int
+    optimizer: str = "SGD"
+
+    @property
+    def options(self) -> dict:
+        return OPTIMIZERS[self.optimizer]
+
+    def stepper(self, parameters: Iterator[Tensor]) -> torch.optim.Optimizer:
+        options = dict(self.options)
+        return options.pop("optimizer")(parameters, **options)
 
 
 class Stopwatch(Callback):
@@ -81,14 +107,14 @@ def seconds_per_epoch(epochs: Iterator) -> float:
     return watch.seconds[0]
 
 
-def hand_written_epochs(network: Network, data: TensorData, batch_size: int) -> Iterator:
+def hand_written_epochs(task: Task) -> Iterator:
     """The loop that a PyTorch user writes, for one seed; yields loss and accuracy on both parts."""
     torch.manual_seed(0)
-    net = network()
-    stepper = torch.optim.SGD(net.parameters(), lr=LR)
+    net, data = task.network(), task.data
+    stepper = task.stepper(net.parameters())
     order = torch.Generator().manual_seed(0)
     while True:
-        for batch in torch.randperm(len(data.x_train), generator=order).split(batch_size):
+        for batch in torch.randperm(len(data.x_train), generator=order).split(task.batch_size):
             loss = cross_entropy(net(data.x_train[batch]), data.y_train[batch])
             stepper.zero_grad()
             loss.backward()
@@ -107,9 +133,9 @@ def evaluated(net: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
 class Plain(LightningModule):
     """A LightningModule as the tutorials write it."""
 
-    def __init__(self, network: Network):
+    def __init__(self, task: Task):
         super().__init__()
-        self.network = network()
+        self.task, self.network = task, task.network()
 
     def training_step(self, batch, _):
         x, y = batch
@@ -122,15 +148,16 @@ class Plain(LightningModule):
         self.log("accuracy", (outputs.argmax(-1) == y).float().mean())
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=LR)
+        return self.task.stepper(self.parameters())
 
 
-def hand_written(network: Network, data: TensorData, batch_size: int, seeds: int, watch: Stopwatch):
-    run(hand_written_epochs(network, data, batch_size), watch)
+def hand_written(task: Task, seeds: int, watch: Stopwatch):
+    run(hand_written_epochs(task), watch)
 
 
-def lightning(network: Network, data: TensorData, batch_size: int, seeds: int, watch: Stopwatch):
+def lightning(task: Task, seeds: int, watch: Stopwatch):
     """One seed, with nothing switched on that `fit` does not have; evaluation in one batch."""
+    data = task.data
     train, val = TensorDataset(data.x_train, data.y_train), TensorDataset(data.x_val, data.y_val)
     parts = [DataLoader(part, batch_size=len(part)) for part in (train, val)]
     trainer = Trainer(
@@ -143,29 +170,35 @@ def lightning(network: Network, data: TensorData, batch_size: int, seeds: int, w
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(Plain(network), DataLoader(train, batch_size, shuffle=True), parts)
+    trainer.fit(Plain(task), DataLoader(train, task.batch_size, shuffle=True), parts)
 
 
-def course(network: Network, data: TensorData, batch_size: int, seeds: int, watch: Stopwatch):
-    """`fit`, in a run so long that it compiles where it can; returns how it trained."""
-    settings = {"lr": LR, **ENDLESS, "callbacks": [watch], "progress": False}
-    return fit(network, data, batch_size=batch_size, seeds=seeds, **settings).history.attrs
+def course(task: Task, seeds: int, watch: Stopwatch):
+    """`fit`, in a run so long that it compiles; returns how it trained."""
+    return whole_fit(task, seeds, **ENDLESS, callbacks=[watch]).history.attrs
 
 
-def jax(network: Network, data: TensorData, batch_size: int, seeds: int, watch: Stopwatch):
+def jax(task: Task, seeds: int, watch: Stopwatch):
     from jax_epochs import jax_epochs
 
-    cohort, batches = Cohort(network, range(seeds), lr=LR), Batches(data, batch_size, range(seeds))
-    run(jax_epochs(cohort.stacked.state_dict(), batches, LR), watch)
+    replicas = Replicas(task.network, range(seeds), Objective(cross_entropy, accuracy))
+    state = {name: tensor.detach() for name, tensor in replicas.named_parameters()}
+    batches = Batches(task.data, task.batch_size, range(seeds))
+    run(jax_epochs(state, batches, task.options["lr"]), watch)
 
 
 CONTENDERS = {"by hand": hand_written, "Lightning": lightning, "fit": course, "JAX": jax}
 
 
-def peak_memory(contender: str, *cell) -> float:
+def whole_fit(task: Task, seeds: int, **limits) -> Run:
+    settings = {"batch_size": task.batch_size, "seeds": seeds, "progress": False}
+    return fit(task.network, task.data, **settings, **task.options, **limits)
+
+
+def peak_memory(contender: str, task: Task, seeds: int) -> float:
     """MiB by which this process grows while training; meant for one that has only imported."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as os.environ["TORCHINDUCTOR_CACHE_DIR"]:
-        CONTENDERS[contender](*cell, Stopwatch(laps=1))
+        CONTENDERS[contender](task, seeds, Stopwatch(laps=1))
     growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return growth / (2**20 if sys.platform == "darwin" else 2**10)

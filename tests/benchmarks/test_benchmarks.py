@@ -1,55 +1,52 @@
 """How fast the course trains, beside other ways to train: `make bench`.
 
 Each test is one measurement. What it finds goes into pytest-benchmark's record as extra_info, and
-report.py makes the table and the figure of it.
+report.py makes the tables of it. The rows that come first are compiled first; see conftest.py.
 """
 
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-import torch
-from torch._inductor.utils import fresh_cache
 
-from contenders import CONTENDERS, Stopwatch, hand_written_epochs, peak_memory, seconds_per_epoch
-from course_lib import MLP, Digits, LeNet, fit
+from contenders import CONTENDERS, Stopwatch, Task, course, hand_written_epochs, peak_memory
+from course_lib import Digits
+from whole_run import NETWORKS
 
-NETWORKS = {"MLP": MLP, "LeNet": LeNet}
-LAPS = 5
-SIZES = [1, 8, 32, 256, "full"]
-POWERS = [2**power for power in range(11)]
-TRAININGS = [("Lightning", 1), *(("fit", seeds) for seeds in (1, 4, 16, 32)), ("JAX", 16)]
+SEEDS, LAPS, REPETITIONS = 16, 5, 3
+LAPS_OF_SLOW = {("LeNet", "JAX"): 2}
+SIZES = [1, 8, 32, 256]
+TRAININGS = [
+    *(("fit", SEEDS, optimizer) for optimizer in ("SGD", "momentum", "AdamW")),
+    ("JAX", SEEDS, "SGD"),
+    ("fit", 1, "SGD"),
+    ("Lightning", 1, "SGD"),
+]
+WHOLE_RUNS = [
+    ("MLP", 1, "momentum", 5),
+    ("MLP", 8, "momentum", 20),
+    ("MLP", 8, "AdamW", 20),
+    ("LeNet", 8, "momentum", 10),
+]
 
 
 def cells() -> list[tuple]:
-    """(network, batch size, contender, seeds): for the table, and more of `fit` for the figure."""
+    """(network, batch size, contender, seeds, optimizer)"""
     table = [(size, *each) for size in SIZES for each in TRAININGS]
-    against_batch = [(size, "fit", 16) for size in (4, 16, 64, 1024)]
-    against_seeds = [(32, "fit", seeds) for seeds in POWERS[:7]]
-    wanted = dict.fromkeys(table + against_batch + against_seeds)
-    return [(network, *cell) for network in NETWORKS for cell in wanted]
+    return [(network, *cell) for network in NETWORKS for cell in table]
 
 
-@contextmanager
-def all_cores():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count())
-    yield
-    torch.set_num_threads(threads)
+def task(network: str, batch_size: int, optimizer: str = "SGD") -> Task:
+    return Task(NETWORKS[network], Digits(), batch_size, optimizer)
 
 
-@pytest.fixture(autouse=True)
-def nothing_compiled_before():
-    with fresh_cache():
-        yield
-
-
-def test_cold_start(benchmark):
+def test_import(benchmark):
     modules = {"course_lib": [], "pytorch_lightning": []}
 
     def import_each():
@@ -62,46 +59,49 @@ def test_cold_start(benchmark):
     benchmark.extra_info.update({module: seconds[1:] for module, seconds in modules.items()})
 
 
-@pytest.mark.parametrize("batch_size", [*POWERS, "full"])
-def test_sweep(benchmark, batch_size):
-    """One batch size of a sweep like lesson 3's, of LeNet: `fit` on all cores.
-
-    The hand-written loop keeps to one thread. With more, its small operations wait for one
-    another, on a busy machine so long that it is a hundred times slower.
-    """
-    data, seeds, epochs, target = Digits(), range(16), 60, 0.95
-    settings = {"lr": 0.05, "max_epochs": epochs, "stop_at": {"val_accuracy": target}}
-    settings |= {"batch_size": batch_size, "seeds": seeds, "progress": False}
-    by_hand = hand_written_epochs(LeNet, data, data.checked_batch_size(batch_size))
-    next(by_hand)
-    seconds = [seconds_per_epoch(by_hand) for _ in range(LAPS)]
-    with all_cores():
-        history = benchmark.pedantic(fit, (LeNet, data), settings).history
-    finished = history[(history.val_accuracy >= target) | history.diverged]
-    last = finished.groupby("seed").epoch.min().reindex(seeds, fill_value=epochs)
-    benchmark.extra_info.update(reference_seconds=seconds, epochs=int(last.sum()), **history.attrs)
-
-
-@pytest.mark.parametrize(("network", "batch_size", "contender", "seeds"), cells())
-def test_training(benchmark, network, batch_size, contender, seeds):
+@pytest.mark.parametrize(("network", "batch_size", "contender", "seeds", "optimizer"), cells())
+def test_training(benchmark, network, batch_size, contender, seeds, optimizer):
+    """The steady state of a long run."""
     if contender == "JAX":
-        pytest.importorskip("jax", reason="JAX is not installed (pip install '.[jax]')")
-    data, network = Digits(), NETWORKS[network]
-    samples = data.checked_batch_size(batch_size)
-    watch = Stopwatch(LAPS, hand_written_epochs(network, data, samples))
-    how = benchmark.pedantic(CONTENDERS[contender], (network, data, samples, seeds, watch))
-    benchmark.extra_info.update(samples=samples, **watch.counted(), **(how or {}))
+        pytest.importorskip("jax", reason="JAX is not installed")
+    wanted = task(network, batch_size, optimizer)
+    laps = LAPS_OF_SLOW.get((network, contender), LAPS)
+    watch = Stopwatch(laps, hand_written_epochs(wanted))
+    how = benchmark.pedantic(CONTENDERS[contender], (wanted, seeds, watch))
+    benchmark.extra_info.update(**watch.counted(), **(how or {}))
 
 
-@pytest.mark.parametrize(("contender", "seeds"), [("by hand", 1), ("Lightning", 1), ("fit", 16)])
-@pytest.mark.parametrize("batch_size", SIZES)
+def in_new_process(cache: Path, *cell) -> dict[str, float]:
+    """What whole_run.py measures where compiled operations are kept in this folder."""
+    command = [sys.executable, Path(__file__).with_name("whole_run.py"), *map(str, cell)]
+    variables = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache)}
+    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("repetition", range(REPETITIONS))
+@pytest.mark.parametrize(("network", "batch_size", "optimizer", "epochs"), WHOLE_RUNS)
+def test_whole_run(
+    benchmark, tmp_path, kept_compiled, network, batch_size, optimizer, epochs, repetition
+):
+    """All that passes in a short run: the first one ever, a later one, one long ago compiled."""
+    cell = network, batch_size, optimizer, epochs, SEEDS
+    course(task(network, batch_size, optimizer), SEEDS, Stopwatch(laps=0))
+    caches = {"first": tmp_path, "later": tmp_path, "compiled": kept_compiled}
+
+    def run_each():
+        return {name: in_new_process(cache, *cell) for name, cache in caches.items()}
+
+    benchmark.extra_info.update(seeds=SEEDS, **benchmark.pedantic(run_each))
+
+
+@pytest.mark.parametrize(("contender", "seeds"), [("by hand", 1), ("Lightning", 1), ("fit", SEEDS)])
+@pytest.mark.parametrize("batch_size", [8, 256])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_memory(benchmark, network, batch_size, contender, seeds):
     """In a process of its own, forked from one that has imported course_lib and no more."""
-    data = Digits()
-    cell = NETWORKS[network], data, data.checked_batch_size(batch_size), seeds
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["course_lib"])
     with ProcessPoolExecutor(1, mp_context=context) as process:
-        measuring = process.submit(peak_memory, contender, *cell)
+        measuring = process.submit(peak_memory, contender, task(network, batch_size), seeds)
         benchmark.extra_info["mebibytes"] = benchmark.pedantic(measuring.result)
