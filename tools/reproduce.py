@@ -6,6 +6,7 @@ names.
 """
 
 import argparse
+import hashlib
 import os
 import platform
 import subprocess
@@ -24,7 +25,7 @@ from pytorch_lightning import Callback, Trainer
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from course_lib import F1, MNIST, LeNet, TensorData, fit, sharpness
+from course_lib import F1, MNIST, LeNet, TensorData, fit, models, sharpness
 from course_lib.training.cohort import Cohort
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,9 +64,18 @@ def images() -> TensorData:
     return MNIST()
 
 
+@cache
+def code() -> str:
+    """A digest of what decides the results beside the settings: this file, networks, versions."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + Path(models.__file__).read_bytes())
+    packages = ("course_lib", "torch", "pytorch-lightning")
+    digest.update(" ".join(map(version, packages)).encode())
+    return digest.hexdigest()[:12]
+
+
 def kept(make: Callable, *settings):
-    """Return `make(*settings)`; what a former call made is read from its file."""
-    name = "-".join(map(str, [make.__name__, *settings, f"torch{torch.__version__}"]))
+    """Return `make(*settings)`; what a former call of the same code made is read from its file."""
+    name = "-".join(map(str, [make.__name__, *settings, code()]))
     file = KEPT / f"{name}.pt"
     if not file.exists():
         made = make(*settings)
