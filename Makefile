@@ -23,9 +23,9 @@ lab: $(READY) ## open JupyterLab on lesson 1 (LAB_FLAGS="--no-browser" and the l
 	@echo "Opening JupyterLab on lesson 1 (Ctrl-C twice ends it) ..."
 	@$(VENV)/bin/jupyter lab notebooks/01_epoch_batch_iteration.ipynb $(LAB_FLAGS)
 
-check: style fast ## while you work: style, types and the fast tests, in two minutes
+check: style types fast ## while you work: style, types and the fast tests, in two minutes
 
-test: style $(READY) ## before you push: style, types, all tests and every lesson, as CI does
+test: style types $(READY) ## before you push: style, types, all tests and every lesson, as CI does
 	@echo "Testing course_lib and the project (pytest) ..."
 	@$(RUN) -m pytest --quiet
 	@echo "Validating the lessons (nbval) ..."
@@ -73,8 +73,8 @@ figures: $(READY) ## draw README's figure and lesson 5's animation afresh: noteb
 reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
 	@$(RUN) tools/reproduce.py
 
-bench: $(VENV)/.bench ## measure speed and memory (half an hour), write build/benchmark.md
-	@echo "Measuring speed and memory (half an hour; leave the machine alone meanwhile) ..."
+bench: $(VENV)/.bench ## measure speed and memory (25 minutes), write build/benchmark.md
+	@echo "Measuring speed and memory (25 minutes; leave the machine alone meanwhile) ..."
 	@mkdir -p build
 	@$(RUN) -m pytest tests/benchmarks --disable-warnings -rs \
 	    --benchmark-quiet --benchmark-json=build/benchmark.json
