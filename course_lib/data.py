@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -148,6 +147,8 @@ def _split(targets: Tensor, first: int, second: int, seed: int) -> tuple[Tensor,
     everything = torch.arange(len(targets))
     if second == 0:
         return everything, everything[:0]
+    from sklearn.model_selection import train_test_split  # slow to import, and seldom needed
+
     sizes = {"train_size": first, "test_size": second, "random_state": seed % 2**32}
     return train_test_split(everything, stratify=_strata(targets, min(first, second)), **sizes)
 

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from course_lib.data import TensorData
 
@@ -49,6 +47,9 @@ class Digits(TensorData):
     """
 
     def __init__(self, *, split: str = "fixed", **loading: Any) -> None:
+        from sklearn.datasets import load_digits  # slow to import, and seldom needed
+        from sklearn.model_selection import train_test_split
+
         digits = load_digits()
         images = digits.images[:, None].astype(np.float32)
         x_train, x_val, y_train, y_val = train_test_split(

@@ -1,5 +1,7 @@
 import pytest
+import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
 from course_lib import figures
 
@@ -27,3 +29,11 @@ def test_show_needs_an_alternative_text(displayed):
     with pytest.raises(ValueError, match="alt=' ' must say in a sentence"):
         figures.show(plt.figure(), alt=" ")
     assert not displayed
+
+
+def test_the_theme_is_the_course_s():
+    with plt.rc_context():
+        figures.use_theme()
+        colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+        assert plt.rcParams["axes.grid"]
+        assert [to_hex(each) for each in colours] == sns.color_palette("colorblind").as_hex()

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from course_lib import surfaces
+from course_lib.figures import use_theme
 
 ANIMATION = Path(__file__).resolve().parent.parent / "notebooks" / "figures" / "ball.gif"
 START, RATE, STEPS, EVERY, PER_SECOND = [-4.5, 0.0], 0.01, 180, 2, 16
@@ -28,7 +28,7 @@ def positions(momentum: float) -> np.ndarray:
 
 def draw() -> FuncAnimation:
     """One frame for every second step."""
-    sns.set_theme(style="whitegrid", palette="colorblind")
+    use_theme()
     figure, axes = plt.subplots(figsize=(5.6, 3), layout="tight")
     x = np.linspace(-5, 3, 300)
     axes.plot(x, height(x), "0.5")

@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from course_lib import MLP, Digits, sweep
+from course_lib.figures import use_theme
 
 FIGURE = Path(__file__).resolve().parent.parent / "notebooks" / "figures" / "teaser.png"
 BUDGETS = {"10 epochs": {"max_epochs": 10}, "300 updates": {"max_steps": 300}}
@@ -15,7 +16,7 @@ SETTINGS = {"batch_sizes": [1, 4, 16, 64, 256, "full"], "seeds": 16, "lr": 0.1}
 
 def draw() -> plt.Figure:
     """Train each batch size under both budgets and draw the held-out accuracy reached."""
-    sns.set_theme(style="whitegrid", palette="colorblind")
+    use_theme()
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
     for axes, (title, budget) in zip(panels, BUDGETS.items(), strict=True):
         history = sweep(MLP, Digits(), **SETTINGS, **budget)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from joblib import Parallel, delayed
 from torch import nn
 from torch.distributed import is_torchelastic_launched
 from tqdm import tqdm
@@ -98,6 +97,8 @@ def collect(
 def _tables(cells: Sequence[Callable[[], pd.DataFrame]], n_jobs: int) -> Iterable[pd.DataFrame]:
     if is_torchelastic_launched():
         return run_distributed(cells)
+    from joblib import Parallel, delayed  # slow to import, and fit does without
+
     return Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
 
 
