@@ -349,11 +349,12 @@ def test_stop_at_a_value_that_is_no_number(data, value):
         fit(MLP, data, batch_size=8, lr=0.1, max_epochs=1, stop_at={"val_accuracy": value})
 
 
-@pytest.mark.parametrize(
-    "kind", [torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.SparseAdam, torch.optim.Muon]
-)
-def test_optimizer_that_couples_replicas(data, kind):
-    with pytest.raises(ValueError, match=rf"optimizer={kind.__name__} couples replicas.*SGD"):
+@pytest.mark.parametrize("name", ["LBFGS", "Adafactor", "SparseAdam", "Muon"])
+def test_optimizer_that_couples_replicas(data, name):
+    kind = getattr(torch.optim, name, None)
+    if kind is None:
+        pytest.skip(f"this version of PyTorch has no {name}")
+    with pytest.raises(ValueError, match=rf"optimizer={name} couples replicas.*SGD"):
         fit(MLP, data, batch_size=8, optimizer=kind, lr=0.1, max_epochs=1)
 
 
