@@ -321,7 +321,10 @@ STACKED: dict[str, Callable[[], nn.Module]] = {
     "conv, by name": partial(Convolving, stride=(2, 1), padding=1, dilation=2),
     "attention": Attending,
 }
-WORDS: dict[str, Callable[[], nn.Module]] = {"embedding": Words}
+WORDS: dict[str, Callable[[], nn.Module]] = {
+    "embedding": Words,
+    "embedding with padding": partial(Words, padding_idx=0),
+}
 ALONE: dict[str, Callable[[], nn.Module]] = {
     "dropout": of(nn.ReLU, partial(nn.Dropout, 0.3)),
     "functional dropout": FunctionalDropout,
