@@ -42,10 +42,8 @@ class Samples:
         """Batches of the samples with these indices, shape ``(batches, S, B)``."""
         indices = indices.contiguous()  # makes every batch contiguous, too
         if self.rows is not None:
-            indices = self.rows.gather(1, indices.transpose(0, 1).flatten(1)).view(
-                indices.shape[1], indices.shape[0], -1
-            )
-            indices = indices.transpose(0, 1).contiguous()
+            seeds = torch.arange(len(self.rows), device=indices.device)
+            indices = self.rows[seeds[:, None], indices]
         return list(zip(*(tensor[indices] for tensor in self.tensors), strict=True))
 
     def whole(self) -> Batch:

@@ -138,11 +138,7 @@ def fit(
         ValueError: an argument out of its range, or network, loss and data that do not fit
             together; the message names it and says what would do.
     """
-    if isinstance(network, nn.Module) or not callable(network):
-        raise ValueError(
-            f"network={network!r} must be what makes a network, such as its class or a "
-            "functools.partial, so that each seed gets its own"
-        )
+    _check_network(network)
     objective = Objective(loss, metrics)
     limits, seeds = _checked_limits(max_epochs, max_steps), checks.seeds(seeds)
     _check_stop(stop_at, objective)
@@ -168,6 +164,14 @@ def fit(
         if kept and trainer.is_global_zero and replicas.alone not in NOT_REPRODUCIBLE:
             kept.write(cohort)
     return Run(cohort.history, replicas.released())
+
+
+def _check_network(network: Callable[[], nn.Module]) -> None:
+    if isinstance(network, nn.Module) or not callable(network):
+        raise ValueError(
+            f"network={network!r} must be what makes a network, such as its class or a "
+            "functools.partial, so that each seed gets its own"
+        )
 
 
 def _train(
