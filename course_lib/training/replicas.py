@@ -36,7 +36,7 @@ class Replicas(nn.Module):
     Attributes:
         networks: the S networks.
         alone: None, or the reason why every network is trained by itself, as the hand-written
-            loop trains it (`refusals.reason_to_train_alone` finds it).
+            loop trains it (`refusals.examine` finds it).
         count: how many stacked tensors there are.
         keep_to_self: whether networks that are trained alone may change more than their tensors,
             or draw random numbers; then one follows the other, each with its own random numbers.
