@@ -30,6 +30,12 @@ OPTIMIZERS = {
     "Rprop": (torch.optim.Rprop, {"lr": 1e-3}),
 }
 
+# All of them together take a minute, so that some wait for `make test`.
+CASES = [
+    pytest.param(name, marks=[] if name in ("momentum", "AdamW") else pytest.mark.slow)
+    for name in OPTIMIZERS
+]
+
 
 @pytest.fixture
 def float64():
@@ -52,7 +58,7 @@ def assert_equals_loop(make, data, tolerance, *, optimizer="momentum", batch_siz
 
 
 @pytest.mark.parametrize("batch_size", [16, 150])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CASES)
 @pytest.mark.parametrize("network", [*STACKED, *ALONE])
 def test_replica_equals_hand_written_loop(float64, network, optimizer, batch_size):
     """In float64, where Rprop does not turn a rounding error's sign into a step."""
@@ -66,7 +72,7 @@ def test_replica_equals_hand_written_loop_in_float32(network):
     assert_equals_loop(STACKED[network], noisy_digits(), 1e-5)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CASES)
 @pytest.mark.parametrize("network", WORDS)
 def test_networks_of_words(float64, network, optimizer):
     run = assert_equals_loop(WORDS[network], words(), 1e-9, optimizer=optimizer, batch_size=16)

@@ -310,6 +310,9 @@ STACKED: dict[str, Callable[[], nn.Module]] = {
     "conv 1d": of(
         lambda: nn.Flatten(1, 2), partial(nn.Conv1d, 8, 4, 3), nn.ReLU, width=24, flat=False
     ),
+    "conv 3d": of(
+        lambda: nn.Unflatten(2, (2, 4)), partial(nn.Conv3d, 1, 2, (2, 3, 3)), width=24, flat=False
+    ),
     "grouped conv": of(
         partial(nn.Conv2d, 1, 4, 3), partial(nn.Conv2d, 4, 4, 3, groups=2), width=64, flat=False
     ),
