@@ -26,9 +26,6 @@ def measures(metrics: Iterable[str]) -> list[str]:
     return [f"{part}_{name}" for part in ("train", "val") for name in names]
 
 
-MEASURES = tuple(measures(["accuracy"]))  # of `fit`, where nothing else is asked for
-
-
 def lower_is_better(measure: str) -> bool:
     """Losses and errors are to fall, everything else (accuracy) is to rise."""
     return measure.endswith(("loss", "error"))

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from course_lib.history import DIVERGED, arrived, diverged, measures
+from course_lib.history import COUNTS, DIVERGED, arrived, diverged, measures
 from course_lib.internals import updating_callback_metrics
 from course_lib.training.cohort import Cohort
 
@@ -66,15 +66,9 @@ class Recorder(Callback):
         measured = dict(zip(self.measures, values, strict=True))
         updating_callback_metrics(trainer, {name: each.mean() for name, each in measured.items()})
         self._mark_finished(measured)
-        counted = {
-            "batch_size": self.batches.batch_size,
-            "seed": self.cohort.seeds,
-            "epoch": self.epoch,
-            "step": trainer.global_step,
-            "examples": self.examples,
-            "seconds": self.seconds,
-        }
-        self.rows.append({**counted, **measured})
+        counts = self.batches.batch_size, self.cohort.seeds, self.epoch, trainer.global_step
+        counted = zip(COUNTS, (*counts, self.examples, self.seconds), strict=True)
+        self.rows.append({**dict(counted), **measured})
 
     def _mark_finished(self, measured: dict[str, torch.Tensor]) -> None:
         self.finished = self.finished | diverged(measured["train_loss"])
