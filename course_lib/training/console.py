@@ -22,6 +22,8 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
+            # Some operations vmap takes one replica at a time; the user can do nothing about it.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

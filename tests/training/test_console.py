@@ -13,6 +13,7 @@ from tqdm import tqdm
 from course_lib.models import MLP
 from course_lib.training import fit
 from course_lib.training.console import interruptible, quiet_lightning
+from zoo import Attending
 
 fit = partial(fit, MLP, batch_size=32, seeds=1, lr=0.1)
 LOGGERS = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
@@ -30,6 +31,15 @@ def test_training_is_silent(data, capfd, caplog):
         fit(data, max_epochs=1, progress=False)
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
+
+
+def test_operations_that_are_not_batched_are_no_news(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = fit.func(
+            Attending, data, batch_size=32, seeds=2, lr=0.1, max_epochs=1, progress=False
+        )
+    assert not run.history.attrs["one_by_one"]
 
 
 def test_one_progress_bar(data, capfd):
