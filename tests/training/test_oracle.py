@@ -32,8 +32,7 @@ OPTIMIZERS = {
 
 # All of them together take a minute, so that some wait for `make test`.
 CASES = [
-    pytest.param(name, marks=[] if name in ("momentum", "AdamW") else pytest.mark.slow)
-    for name in OPTIMIZERS
+    pytest.param(name, marks=[] if name == "momentum" else pytest.mark.slow) for name in OPTIMIZERS
 ]
 
 
