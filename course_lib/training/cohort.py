@@ -105,8 +105,8 @@ class Cohort(LightningModule):
         if not self._fits_stacked(batches[0]):
             _each(self._one_by_one, batches)
             return
-        work = sum(p[0].numel() for p in self.parameters()) * batches[0][0].shape[1]
-        with replica_map(1, work if len(self.seeds) == 1 else 0):
+        work = self.replicas.multiplications(batches[0]) if len(self.seeds) == 1 else 0
+        with replica_map(1, work):
             first = int(self.trainer.global_step == 0)  # it makes the optimizer's state
             _each(self._stacked, batches[:first])
             self._quickest(batches[0])(batches[first:])

@@ -148,8 +148,7 @@ class Replicas(nn.Module):
 
     def backward(self, batch: Batch) -> list[list[Tensor | None]]:
         """Each network's own gradients, by `loss.backward()`; they stay in its parameters, too."""
-        work = sum(p[0].numel() for p in self.parameters()) * batch[0].shape[1]
-        with self._map(work) as each:
+        with self._map(batch) as each:
             list(each(partial(self._backward, batch), range(len(self.networks))))
         return [[p.grad for p in network.parameters()] for network in self.networks]
 
@@ -163,10 +162,9 @@ class Replicas(nn.Module):
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> list[Tensor]:
         """As `measured`, with a pass for each network."""
-        work = sum(p[0].numel() for p in self.parameters()) * batch[0].shape[1]
         # What a pass changes beside the weights must not change the training.
         networks = self.copies() if self.keep_to_self else self.networks
-        with evaluating(networks), forked_random_numbers(), self._map(work) as each:
+        with evaluating(networks), forked_random_numbers(), self._map(batch) as each:
             rows = list(each(partial(self._evaluate, networks, batch), range(len(networks))))
         return [torch.stack(column) for column in zip(*rows, strict=True)]
 
@@ -178,8 +176,13 @@ class Replicas(nn.Module):
         outputs = networks[index](x.clone() if self.alone else x)
         return self.objective.measured(outputs, *targets)
 
-    def _map(self, multiplications: int) -> AbstractContextManager[Callable]:
-        return replica_map(1 if self.keep_to_self else len(self.networks), multiplications)
+    def multiplications(self, batch: Batch) -> int:
+        """What one network's forward pass takes, roughly: each weight once a sample."""
+        return sum(parameter[0].numel() for parameter in self.parameters()) * batch[0].shape[1]
+
+    def _map(self, batch: Batch) -> AbstractContextManager[Callable]:
+        side_by_side = 1 if self.keep_to_self else len(self.networks)
+        return replica_map(side_by_side, self.multiplications(batch))
 
     @contextmanager
     def _own_random_numbers(self, index: int) -> Iterator[None]:
