@@ -14,7 +14,7 @@ from tqdm import tqdm
 from course_lib import checks
 from course_lib.data import TensorData
 from course_lib.training.fit import fit
-from course_lib.training.torchrun import run_distributed
+from course_lib.training.torchrun import end_with, run_distributed
 
 SEEDS_PER_CELL = 16  # beyond this, time grows in proportion to the seeds
 
@@ -44,7 +44,8 @@ def sweep(
         lr: one learning rate for all, or a function of the batch size (in samples).
         progress: show one progress bar for the whole sweep.
         n_jobs: how many cells to train at once, each in a process of its own; -1 for as many as
-            there are cores. The first sweep with processes waits seconds for their start.
+            there are cores. The first sweep with processes waits seconds for their start. They end
+            with this one, even where it is killed.
         **options: the other arguments of `fit`. With `cache`, a sweep that was interrupted
             goes on where it stopped. `callbacks` work in this process alone, with ``n_jobs=1``.
 
@@ -99,7 +100,8 @@ def _tables(cells: Sequence[Callable[[], pd.DataFrame]], n_jobs: int) -> Iterabl
         return run_distributed(cells)
     from joblib import Parallel, delayed  # slow to import, and fit does without
 
-    return Parallel(n_jobs, return_as="generator")(delayed(cell)() for cell in cells)
+    ending = {"initializer": end_with, "initargs": (os.getpid(),)}
+    return Parallel(n_jobs, return_as="generator", **ending)(delayed(cell)() for cell in cells)
 
 
 def _joined(attrs: list[dict[str, Any]]) -> dict[str, Any]:

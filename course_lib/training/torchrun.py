@@ -1,8 +1,11 @@
-"""Tables shared out over the processes that `torchrun` has started."""
+"""Tables shared out over the processes that `torchrun` has started, and when such processes end."""
 
 import itertools
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cache
@@ -13,6 +16,7 @@ from torch.distributed import PrefixStore, Store
 from course_lib.internals import rendezvous_store
 
 LONGEST_JOB = timedelta(days=7)
+SECONDS_BETWEEN_LOOKS = 0.5  # at the parent process; to look takes a microsecond
 _calls = itertools.count()  # in every process the same, since all make the same calls
 
 
@@ -54,6 +58,25 @@ def from_json(text: str) -> pd.DataFrame:
     return table
 
 
+def end_with(parent: int) -> None:
+    """Let this process end at most a second after its parent process, however that one ended.
+
+    A parent that is killed can tell nobody. Its children would train on, and those without work
+    would wait for minutes.
+
+    Args:
+        parent: the parent's process id; where it is gone already, this process ends at once.
+    """
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:  # an orphan gets another parent
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @cache
 def _store() -> Store:
+    end_with(os.getppid())
     return rendezvous_store()

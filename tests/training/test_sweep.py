@@ -1,7 +1,11 @@
 """Many calls of `fit`, one table."""
 
 import importlib
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,11 +13,13 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 from pytorch_lightning import Callback
 
+import course_lib
 from course_lib.models import MLP
 from course_lib.training import Run, collect, fit, sweep
 from zoo import ALONE
 
 sweep_module = importlib.import_module("course_lib.training.sweep")  # the package's is the function
+PROJECT = Path(course_lib.__file__).parents[1]
 fit, sweep = partial(fit, progress=False), partial(sweep, progress=False)
 ATTRS = {"compiled": False, "compile_seconds": 0.0, "one_by_one": ""}
 
@@ -144,6 +150,32 @@ def test_callbacks_under_torchrun_are_refused(data, monkeypatch):
     settings = {"seeds": 2, "lr": 0.1, "max_epochs": 1, "callbacks": [Counting()]}
     with pytest.raises(ValueError, match="callbacks with n_jobs=1 or torchrun"):
         sweep(MLP, data, batch_sizes=[64], **settings)
+
+
+KILLED = """
+import time
+import pandas as pd
+from course_lib.training import collect
+
+def long():
+    print("working", flush=True)
+    time.sleep(60)
+
+collect([long, pd.DataFrame], n_jobs=2, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_when_the_sweep_is_killed(tmp_path):
+    """Be they at work or idle: the pipe that all have inherited is closed with the last one."""
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    options = {"env": os.environ | {"PYTHONPATH": str(PROJECT)}, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    sweeping = subprocess.Popen([sys.executable, str(script)], **options, **pipes)
+    assert sweeping.stdout.readline() == "working\n"
+    sweeping.kill()
+    sweeping.communicate(timeout=20)
 
 
 @pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])

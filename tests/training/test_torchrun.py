@@ -56,21 +56,36 @@ history.to_csv(f"{sys.argv[1]}/{os.environ['RANK']}.csv", index=False)
 with open(f"{sys.argv[1]}/{os.environ['RANK']}.json", "w") as file:
     json.dump(history.attrs, file)
 """
+KILLED = """
+import os, time
+from course_lib.training.torchrun import run_distributed
+
+def long():
+    os.write(1, b"working\\n")
+    time.sleep(60)
+
+list(run_distributed([long, long]))
+"""
 
 
-def run_script(folder, script, processes=2):
+def start_script(folder, script):
     file = folder / "script.py"
     file.write_text(script)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*command, f"--nproc-per-node={processes}", file, folder],
-        capture_output=True,
+    return subprocess.Popen(
+        [*command, "--nproc-per-node=2", file, folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},  # the script lies elsewhere
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+
+def run_script(folder, script):
+    process = start_script(folder, script)
+    shown, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return shown
 
 
 def bits(number: float) -> bytes:
@@ -217,3 +232,12 @@ def test_sweep_under_torchrun_returns_the_rows_of_one_process(tmp_path):
     first, alone = (rows.drop(columns="seconds") for rows in (first, alone))
     pd.testing.assert_frame_equal(first, alone, check_dtype=False, rtol=1e-4)
     assert len(list(tmp_path.glob("*.pt"))) == 4  # each process keeps what it has trained
+
+
+@pytest.mark.slow
+def test_processes_end_when_torchrun_is_killed(tmp_path):
+    """The pipe that all have inherited is closed with the last one."""
+    process = start_script(tmp_path, KILLED)
+    assert [process.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+    process.kill()
+    process.communicate(timeout=20)
