@@ -11,6 +11,7 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_inf
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
+lessons notebooks test: export COURSE_STRICT := 1
 bench: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help lab check test style types fast fix check-lowest check-newest

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pooch
 
+from course_lib.checks import whole
 from course_lib.data import TensorData
 
 
@@ -72,10 +73,12 @@ class Images(TensorData):
 
     Raises:
         OSError: there is no file and it cannot be downloaded, or no folder COURSE_DATA_DIR.
-        ValueError: the file is damaged or its content is not the data set.
+        ValueError: an unknown name; the file is damaged or its content is not the data set.
     """
 
     def __init__(self, name: str, *, split: str = "fixed", **loading: Any) -> None:
+        if name not in list(ARCHIVES):
+            raise ValueError(f"{name=} must be one of {', '.join(ARCHIVES)}")
         archive = ARCHIVES[name]
         x_train, y_train, x_val, y_val = _read(_file(name), archive)
         x_train, x_val = (images[:, None].astype(np.float32) for images in (x_train, x_val))
@@ -98,26 +101,29 @@ class MNIST(Images):
         super().__init__("mnist", split=split, **loading)
 
 
-def load_images(mnist_size: int = 60_000) -> TensorData:
+def load_images(mnist_size: int = 60_000, *, split: str = "fixed") -> TensorData:
     """The lessons' images: `Digits`, or those of ARCHIVES that COURSE_DATASET names.
 
     Args:
         mnist_size: how many of the archive's training images to take; of the held-out images the
             same share is taken, both stratified. The digits are few and always whole.
+        split: as in `Digits`.
 
     Raises:
-        ValueError: COURSE_DATASET is neither "digits" nor a key of ARCHIVES, such as "mnist".
+        ValueError: COURSE_DATASET is neither "digits" nor a key of ARCHIVES, such as "mnist"; a
+            size below 1.
     """
+    mnist_size = whole("mnist_size", mnist_size)
     name = os.environ.get("COURSE_DATASET") or "digits"
     if name == "digits":
-        return Digits()
+        return Digits(split=split)
     if name not in ARCHIVES:
         known = " or ".join(f'"{each}"' for each in ["digits", *ARCHIVES])
         raise ValueError(f"COURSE_DATASET={name!r} must be {known}")
-    images = Images(name)
+    images = Images(name, split=split)
     if mnist_size >= len(images.x_train):
         return images
-    return images.part(mnist_size, mnist_size // 6)
+    return images.part(mnist_size, max(1, mnist_size // 6))
 
 
 def _standardized(

@@ -68,6 +68,12 @@ def test_seeds_in_any_form(value, expected):
     assert all(type(seed) is int for seed in seeds(value))
 
 
+def test_seeds_begin_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("COURSE_FIRST_SEED", "100000")
+    assert seeds(3) == [100_000, 100_001, 100_002]
+    assert seeds(range(100, 102)) == [100, 101]
+
+
 @pytest.mark.parametrize(
     "value",
     [0, -2, True, 2.0, "12", None, [], range(0), [1, 1], [1, True], [0.5], np.array([1.0])],

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from course_lib.claims import Table
-
 CELL, RUN = ["network", "batch_size"], ["network", "batch_size", "optimizer", "epochs"]
 GOALS = {  # fit at S = 16, whatever the optimizer
     "MLP": {1: 150, 8: 35, 32: 15, 256: 4},
@@ -96,7 +94,13 @@ def shown(numbers: pd.Series, form: str) -> list[str]:
     return ["–" if pd.isna(number) else form.format(number) for number in numbers]
 
 
-def training_table(frame: pd.DataFrame) -> Table:
+def markdown(table: pd.DataFrame) -> str:
+    """A table's columns and rows in Markdown."""
+    rows = [list(table), [":---"] * table.shape[1], *table.astype(str).to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def training_table(frame: pd.DataFrame) -> str:
     """Speeds and seconds of compiling; a network and a batch size a row."""
     rows = pd.MultiIndex.from_frame(frame[CELL].drop_duplicates())
     by_contender = frame.set_index(["contender", "seeds", "optimizer", *CELL]).sort_index()
@@ -113,13 +117,13 @@ def training_table(frame: pd.DataFrame) -> Table:
     fits = [contender for name, contender in RATIOS.items() if contender and contender[1] == 16]
     seconds = [shown(column("compile_seconds", *each), "{:.0f}") for each in fits[:3]]
     columns["compiling, s"] = [" / ".join(each) for each in zip(*seconds, strict=True)]
-    return Table(pd.DataFrame(columns, rows).reset_index())
+    return markdown(pd.DataFrame(columns, rows).reset_index())
 
 
 def training_section(frame: pd.DataFrame) -> str:
     without = "" if "JAX" in set(frame.contender) else " JAX was not measured."
     laps = {"laps": frame.laps.max(), "slow_laps": frame.laps.min()}
-    return TRAINING.format(**laps, jax=without, table=training_table(frame)._repr_markdown_())
+    return TRAINING.format(**laps, jax=without, table=training_table(frame))
 
 
 def whole_runs(record: dict) -> pd.DataFrame:
@@ -133,7 +137,7 @@ def whole_runs(record: dict) -> pd.DataFrame:
     return frame
 
 
-def whole_table(frame: pd.DataFrame) -> Table:
+def whole_table(frame: pd.DataFrame) -> str:
     medians = frame.groupby([*RUN, "process"], sort=False)[["ratio", "seconds"]].median()
     medians = medians.unstack("process")
     rows = medians.index
@@ -146,17 +150,17 @@ def whole_table(frame: pd.DataFrame) -> Table:
     if len(rows) == len(GOALS_FIRST):
         table.insert(3, "goal", GOALS_FIRST)
         table.insert(6, "goal, later", GOALS_LATER)
-    return Table(table.reset_index())
+    return markdown(table.reset_index())
 
 
 def whole_section(frame: pd.DataFrame) -> str:
     repetitions = frame.repetition.nunique()
-    return WHOLE.format(repetitions=repetitions, table=whole_table(frame)._repr_markdown_())
+    return WHOLE.format(repetitions=repetitions, table=whole_table(frame))
 
 
 def memory_section(memory: pd.DataFrame) -> str:
     table = memory.pivot_table("mebibytes", CELL, "contender", sort=False).round().reset_index()
-    return MEMORY.format(table=Table(table)._repr_markdown_())
+    return MEMORY.format(table=markdown(table))
 
 
 def import_section(imports: pd.DataFrame) -> str:
