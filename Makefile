@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 LESSONS ?= $(sort $(wildcard notebooks/[0-9]*.ipynb))
+SETS ?= 20
+START ?= 100000
+OUT ?= notebooks/results/replication.csv
 VENV := .venv
 PINS := constraints.txt
 PINNED = $(PINS:%=--constraint %)
@@ -15,7 +18,7 @@ lessons notebooks test: export COURSE_STRICT := 1
 bench: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help lab check test style types fast fix check-lowest check-newest
-.PHONY: lessons notebooks claims figures reproduce bench stamp
+.PHONY: lessons notebooks claims figures reproduce replicate bench stamp
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -73,6 +76,9 @@ figures: $(READY) ## draw README's figure and lesson 5's animation afresh: noteb
 
 reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
 	@$(RUN) tools/reproduce.py
+
+replicate: $(READY) ## every learning claim on other seeds (SETS=20 START=100000 OUT=...; LESSONS=...)
+	@$(RUN) tools/replicate.py --sets $(SETS) --start $(START) --out $(OUT) $(LESSONS)
 
 bench: $(VENV)/.bench ## measure speed and memory (25 minutes), write build/benchmark.md
 	@echo "Measuring speed and memory (25 minutes; leave the machine alone meanwhile) ..."

@@ -8,12 +8,9 @@ names.
 import argparse
 import hashlib
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -25,6 +22,7 @@ from pytorch_lightning import Callback, Trainer
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+import provenance
 from course_lib import F1, MNIST, LeNet, TensorData, fit, models, sharpness
 from course_lib.training.cohort import Cohort
 
@@ -192,42 +190,12 @@ def seconds_rows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def commit() -> str:
-    """Return the commit of the code, and whether the code has changed since."""
-
-    def git(*command: str) -> str:
-        done = subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "course_lib", "tools")
-    return (git("rev-parse", "HEAD") or "unknown") + " with changes" * bool(changed)
-
-
-def hardware() -> str:
-    """Return the processor's name and the number of cores."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    name = (names or [platform.processor() or platform.machine()])[0]
-    return f"{name}, {os.cpu_count()} cores"
-
-
 def write(name: str, note: str, rows: pd.DataFrame) -> None:
     """Write a table below comment lines that say how it was made."""
-    packages = ("torch", "pytorch-lightning", "numpy", "scipy")
-    versions = [f"{package} {version(package)}" for package in packages]
-    head = [
-        *note.splitlines(),
-        f"date: {datetime.now(UTC).date()}",
-        f"commit: {commit()}",
-        f"versions: Python {platform.python_version()}, {', '.join(versions)}",
-        f"hardware: {hardware()}",
-    ]
+    head = [*note.splitlines(), *provenance.lines()]
     if "seed" in rows:
         head.append(f"seeds: {' '.join(map(str, sorted(set(rows.seed))))}")
-    RESULTS.mkdir(exist_ok=True)
-    comments = "".join(f"# {line}\n" for line in head)
-    (RESULTS / name).write_text(comments + rows.to_csv(index=False, float_format="%.6g"))
+    provenance.write(RESULTS / name, head, rows)
     print(f"notebooks/results/{name}: {len(rows)} rows")
 
 

@@ -1,0 +1,160 @@
+"""Measure every learning claim again on other seeds, and write in which sets of seeds it held.
+
+A replication executes a lesson as it is, but for COURSE_FIRST_SEED: `seeds=16` then stands for 16
+other seeds, each with a split of its own. Tables are written after each set, so a run that was
+stopped goes on where it was; of a lesson whose code has changed the old rows are dropped.
+"""
+
+import argparse
+import ast
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
+from multiprocessing import get_context
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from tqdm import tqdm
+
+import provenance
+from course_lib.claims.registry import registrations
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+COLUMNS = ["claim", "set", "held", "effect"]
+APART = 1_000  # from the first seed of a set to that of the next; no lesson takes as many
+ENOUGH = 0.95  # of the sets: a claim that holds in fewer is reworded or dropped
+PRELOADED = ["course_lib", "course_lib.figures", "seaborn", "torchmetrics.functional"]
+NOTE = """\
+Each learning claim on other seeds, a set of them a row, each seed with a split of its own.
+set: the first seed of the set. held: whether the claim held. effect: as the claim reports it."""
+
+
+def code_cells(path: Path) -> list[str]:
+    """The code of a lesson, without exercises and without cells that fail on purpose."""
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    passing = [cell for cell in cells if "raises-exception" not in cell.metadata.get("tags", [])]
+    return [cell.source for cell in passing if ".check(" not in cell.source]
+
+
+def digest(path: Path) -> str:
+    """Tells two versions of a lesson's experiments apart: its code without cells that draw."""
+    measuring = [source for source in code_cells(path) if "show(" not in source]
+    text = "\n".join(ast.dump(ast.parse(source)) for source in measuring)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def learning_claims(path: Path) -> set[str]:
+    """The numbers of a lesson's claims that other seeds could refute."""
+    claims = registrations(int(path.name[:2]))
+    return {number for number, claim in claims.items() if claim.kind == "learning"}
+
+
+def replicate(path: Path, first_seed: int) -> list[tuple[str, int, bool, float]]:
+    """Execute a lesson with other seeds; its learning claims as rows of the table."""
+    os.environ |= {"COURSE_FIRST_SEED": str(first_seed), "COURSE_STRICT": "0"}
+    os.environ |= {"MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    os.chdir(path.parent)
+    from course_lib import figures
+    from course_lib.claims.sentence import shown
+
+    figures.show = lambda figure, alt: None
+    namespace = {"__name__": "__main__"}
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        for source in code_cells(path):
+            exec(compile(source, path.stem, "exec"), namespace)
+    wanted = learning_claims(path)
+    return [
+        (c.number, first_seed, c.holds, c.evidence.effect) for c in shown() if c.number in wanted
+    ]
+
+
+def kept(out: Path, paths: list[Path]) -> pd.DataFrame:
+    """The rows of a former run that the lessons' code still stands for."""
+    if not out.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    head = out.read_text().splitlines()
+    current = [path for path in paths if f"# {code_line(path)}" in head]
+    rows = pd.read_csv(out, comment="#", dtype={"claim": str})
+    return rows[rows.claim.isin(set().union(*map(learning_claims, current)))]
+
+
+def code_line(path: Path) -> str:
+    """What the head of the table says of a lesson's code."""
+    return f"lesson {path.name[:2]}: {digest(path)}"
+
+
+def missing(
+    paths: list[Path], first_seeds: list[int], rows: pd.DataFrame
+) -> Iterator[tuple[Path, int]]:
+    """The lessons and sets of which a claim has no row yet."""
+    done = set(zip(rows.claim, rows["set"], strict=True))
+    for seed in first_seeds:
+        for path in paths:
+            if not {(number, seed) for number in learning_claims(path)} <= done:
+                yield path, seed
+
+
+def write(out: Path, rows: pd.DataFrame, codes: list[str]) -> None:
+    """Write all rows, in order, below the code that they stand for."""
+    place = rows.claim.str.split(".", expand=True).astype(int)
+    rows = rows.assign(lesson=place[0], number=place[1]).sort_values(["lesson", "number", "set"])
+    provenance.write(out, [*NOTE.splitlines(), *provenance.lines(), *codes], rows[COLUMNS])
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each claim, in how many sets it held, of how many, and the range of its effect."""
+    grouped = rows.astype({"held": bool}).groupby("claim", sort=False)
+    return grouped.agg(
+        held=("held", "sum"), sets=("held", "size"), least=("effect", "min"), most=("effect", "max")
+    )
+
+
+def main(paths: list[Path], sets: int, start: int, out: Path, processes: int) -> int:
+    """Run what is missing; return how many sets failed and claims held in too few."""
+    lessons = sorted({*NOTEBOOKS.glob("[0-9]*.ipynb"), *paths})
+    rows, codes = kept(out, lessons), list(map(code_line, lessons))
+    first_seeds = [start + APART * number for number in range(sets)]
+    failures = []
+    context = get_context("forkserver")  # a lesson's set begins with the imports done
+    context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(processes, context, max_tasks_per_child=1) as pool:
+        jobs = {pool.submit(replicate, *each): each for each in missing(paths, first_seeds, rows)}
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc="replications"):
+            path, seed = jobs[job]
+            if error := job.exception():
+                failures.append(f"{path.stem}, seeds from {seed}: {type(error).__name__}: {error}")
+                continue
+            rows = pd.concat([rows, pd.DataFrame(job.result(), columns=COLUMNS)])
+            rows = rows.drop_duplicates(["claim", "set"], keep="last")
+            write(out, rows, codes)
+    return reported(rows[rows["set"].isin(first_seeds)], sets, failures)
+
+
+def reported(rows: pd.DataFrame, sets: int, failures: list[str]) -> int:
+    """Print all claims, those that held in too few sets and what failed; count the latter two."""
+    table = summary(rows)
+    print(table.to_string())
+    short = table[table.held < ENOUGH * sets]
+    problems = [
+        f"claim {claim} held in {row.held} of {sets} sets" for claim, row in short.iterrows()
+    ]
+    problems += failures
+    print(*(f"NOT REPLICATED: {problem}" for problem in problems), sep="\n", file=sys.stderr)
+    return len(problems)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", type=int, default=20)
+    parser.add_argument("--start", type=int, default=100_000, help="the first seed of all")
+    parser.add_argument("--out", type=Path, default=NOTEBOOKS / "results" / "replication.csv")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="sets at a time")
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    given = parser.parse_args()
+    lessons = [path.resolve() for path in given.notebooks or sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    sys.exit(min(main(lessons, given.sets, given.start, given.out, given.processes), 1))
