@@ -6,11 +6,12 @@ was, DIVERGED whether it can still be trusted. A column that a lesson adds says 
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 from torch import Tensor
 
 PROGRESS = ("epoch", "step", "examples", "seconds")  # these grow along a run
@@ -43,7 +44,7 @@ def diverged(train_loss: Values) -> Values:
     return ~np.isfinite(train_loss)
 
 
-def reached(history: pd.DataFrame, **target: float) -> pd.DataFrame:
+def reached(history: pd.DataFrame, *, interpolate: bool = False, **target: float) -> pd.DataFrame:
     """When each run first reached a target, such as `reached(history, val_accuracy=0.95)`.
 
     A run is what one seed did from step 0 on. In a table whose rows have been put in another order
@@ -54,6 +55,8 @@ def reached(history: pd.DataFrame, **target: float) -> pd.DataFrame:
         history: what `fit` or `sweep` measured, or several such tables one after the other.
         target: one measured column and its threshold: a loss or an error is reached from above,
             an accuracy and any other metric from below.
+        interpolate: count inside epochs, too: along the straight line from the evaluation before
+            to the first one that is there, up to where it crosses the target.
 
     Returns:
         One row a run: its columns, as they were when it began, and epoch, step, examples and
@@ -66,11 +69,24 @@ def reached(history: pd.DataFrame, **target: float) -> pd.DataFrame:
     history = history.reset_index(drop=True)
     labels = [c for c in history if c not in [*PROGRESS, DIVERGED] and not _is_measure(c)]
     run = _runs(history, labels)
-    there = history[arrived(measure, history[measure], threshold)].sort_values("step")[[*PROGRESS]]
-    first = there[~run[there.index].duplicated()]
+    there = history[arrived(measure, history[measure], threshold)].sort_values("step")
+    first = there.loc[~run[there.index].duplicated(), [*PROGRESS, measure]]
+    if interpolate:
+        before = history.sort_values("step").groupby(run)[[*PROGRESS, measure]].shift()
+        first = _crossing(first, before.loc[first.index].fillna(first), measure, threshold)
+    first = first[[*PROGRESS]]
     runs = history.loc[~run.duplicated(), labels]
     table = runs.set_axis(run[runs.index]).join(first.set_axis(run[first.index]))
     return table.fillna(dict.fromkeys(PROGRESS, np.inf)).reset_index(drop=True)
+
+
+def _crossing(
+    first: pd.DataFrame, before: pd.DataFrame, measure: str, threshold: float
+) -> pd.DataFrame:
+    """Where straight lines from the rows before to the first rows there cross the threshold."""
+    share = (threshold - before[measure]) / (first[measure] - before[measure])
+    share = share.where(np.isfinite(share), 1.0)  # no evaluation before, or a loss without a number
+    return before + (first - before).mul(share, axis="index")
 
 
 def _runs(history: pd.DataFrame, labels: list[str]) -> pd.Series:
@@ -93,6 +109,8 @@ def _is_measure(column: object) -> bool:
 
 def _checked(history: pd.DataFrame, target: dict[str, float]) -> tuple[str, float]:
     """The target's column and its threshold."""
+    if not isinstance(history, pd.DataFrame):
+        raise ValueError(f"history must be what fit returns, not {type(history).__name__}")
     if missing := [c for c in ["seed", *PROGRESS] if c not in history]:
         raise ValueError(f"history must be what fit returns; it has no column {', '.join(missing)}")
     measured = [c for c in history if _is_measure(c)]
@@ -102,8 +120,20 @@ def _checked(history: pd.DataFrame, target: dict[str, float]) -> tuple[str, floa
             "and the value to reach, such as val_loss=0.1"
         )
     [(measure, threshold)] = target.items()
-    if not isinstance(threshold, Real) or np.isnan(threshold):
+    columns = history[["seed", *PROGRESS, measure]]
+    if any(not is_numeric_dtype(kind) for kind in columns.dtypes):
+        raise ValueError(f"history must hold numbers in its columns {', '.join(columns)}")
+    return measure, _threshold(measure, threshold)
+
+
+def _threshold(measure: str, threshold: Any) -> float:
+    real = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    try:
+        value = float(threshold) if real else np.nan
+    except OverflowError:  # an int beyond all floats
+        value = np.nan
+    if np.isnan(value):
         raise ValueError(f"{measure}={threshold!r} must be a number, such as 0.1")
-    if measure.endswith("accuracy") and not 0 <= threshold <= 1:
+    if measure.endswith("accuracy") and not 0 <= value <= 1:
         raise ValueError(f"{measure}={threshold!r} must be a share from 0 to 1, as 0.95 for 95 %")
-    return measure, threshold
+    return value

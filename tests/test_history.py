@@ -198,3 +198,43 @@ def test_reached_names_what_is_wrong(target, message):
 def test_reached_names_the_columns_that_a_table_lacks():
     with pytest.raises(ValueError, match="must be what fit returns; it has no column seed, step"):
         reached(history().drop(columns=["seed", "step"]), val_loss=0.1)
+
+
+def test_reached_counts_inside_epochs_along_the_straight_line():
+    """From 0.5 at step 10 to 0.9 at step 20 the line crosses 0.8 at 17.5."""
+    rows = {"val_accuracy": [0.1, 0.5, 0.9], "step": [0, 10, 20], "epoch": [0, 1, 2]}
+    history = pd.DataFrame(rows | {"examples": [0, 80, 160], "seconds": 0.0, "seed": 3})
+    [arrival] = reached(history, val_accuracy=0.8, interpolate=True).to_dict("records")
+    assert (arrival["step"], arrival["epoch"], arrival["examples"]) == (17.5, 1.75, 140)
+    at_once = reached(history, val_accuracy=0.1, interpolate=True)
+    assert at_once.step.tolist() == [0]
+    never = reached(history, val_accuracy=0.95, interpolate=True)
+    assert never.step.tolist() == [np.inf]
+
+
+def test_reached_does_not_interpolate_from_a_loss_without_a_number():
+    rows = {"train_loss": [np.nan, 0.1], "step": [0, 10], "epoch": [0, 1]}
+    history = pd.DataFrame(rows | {"examples": [0, 80], "seconds": 0.0, "seed": 3})
+    assert reached(history, train_loss=0.2, interpolate=True).step.tolist() == [10]
+
+
+TABLE = pd.DataFrame({c: [0.0, 1.0] for c in ("seed", *module.PROGRESS, "val_loss")})
+
+
+@pytest.mark.parametrize("history", [None, 3, TABLE.to_dict(), TABLE["val_loss"], TABLE.to_numpy()])
+def test_what_is_no_table_is_named(history):
+    with pytest.raises(ValueError, match="^history must be what fit returns, not "):
+        reached(history, val_loss=1)
+
+
+@pytest.mark.parametrize("column", ["val_loss", "step", "seed"])
+def test_a_table_of_texts_is_named(column):
+    with pytest.raises(ValueError, match="^history must hold numbers in its columns"):
+        reached(TABLE.astype({column: str}), val_loss=1)
+
+
+@pytest.mark.parametrize("value", [True, 10**400])
+def test_a_target_that_is_no_float_is_named(value):
+    with pytest.raises(ValueError, match="^val_loss=.* must be a number"):
+        reached(TABLE, val_loss=value)
+    assert reached(TABLE, val_loss=2**70)["step"].tolist() == [0]
