@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, minimize
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector
 
 from course_lib import checks
@@ -46,7 +45,8 @@ def hessian(
     Raises:
         ValueError: data of unequal or zero length, a chunk size below 1, nothing to train,
             BatchNorm or Dropout in train mode, BatchNorm without running statistics, a network
-            that draws random numbers, a loss that is not one number.
+            that draws random numbers, network, loss and data that do not fit together, a loss
+            that is not one number.
 
     Source:
         B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994).
@@ -55,7 +55,8 @@ def hessian(
     weights = mean_loss.weights
 
     def product(vector: np.ndarray) -> np.ndarray:
-        return mean_loss.hessian_product(torch.from_numpy(vector.ravel()).to(weights)).numpy()
+        flat = checks.numbers("vector", vector.ravel()).to(weights)
+        return mean_loss.hessian_product(flat).numpy()
 
     size, dtype = len(weights), weights.numpy().dtype
     return LinearOperator((size, size), matvec=product, rmatvec=product, dtype=dtype)
@@ -91,7 +92,7 @@ def sharpness(
 
     Raises:
         ValueError: as `hessian`; an epsilon that is not positive, iterations below 1, a loss that
-            is not finite.
+            is not finite, or not above -1.
 
     Source:
         Keskar, Mudigere, Nocedal, Smelyanskiy, Tang, "On Large-Batch Training for Deep Learning:
@@ -105,6 +106,8 @@ def sharpness(
     box = epsilon * (np.abs(center) + 1)
     start = np.random.default_rng(0).uniform(-1, 1, len(center))
     at_center = mean_loss(center)
+    if at_center <= -1:
+        raise ValueError(f"loss must be above -1, for φ divides by 1 + loss; it is {at_center}")
     slope = np.abs(mean_loss.with_gradient(center + box * start)[1] * box).mean()
     scale = _STEEPNESS / slope if slope > 0 else 1.0
 
@@ -128,13 +131,15 @@ def filter_normalized(network: nn.Module, seed: int = 0) -> Tensor:
         A flat vector of n numbers in the weights' dtype.
 
     Raises:
-        ValueError: the network has no weights that require a gradient.
+        ValueError: the network has no weights that require a gradient, a seed that is no whole
+            number.
 
     Source:
         Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Neural Nets" (2018),
         section 4; arXiv:1712.09913.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
+    checks.is_module("network", network)
     parts = [_filters(value.detach(), generator) for value in _trained(network).values()]
     return parameters_to_vector(parts)
 
@@ -159,30 +164,37 @@ def losses_along(
         positions: the values of t.
 
     Raises:
-        ValueError: as `hessian`; a direction that has not one number for each weight.
+        ValueError: as `hessian`; a direction that has not one number for each weight, positions
+            that are no finite numbers.
     """
     mean_loss = _MeanLoss(network, loss, data, chunk_size)
     weights = mean_loss.weights
-    direction = torch.as_tensor(direction).detach().to(weights)
+    direction = checks.numbers("direction", direction).detach().to(weights)
     if direction.shape != weights.shape:
         raise ValueError(
             f"direction must hold {len(weights)} numbers, one for each weight, not the shape "
             f"{tuple(direction.shape)}"
         )
-    return np.array([mean_loss(weights + float(t) * direction) for t in positions])
+    given = list(positions) if isinstance(positions, Iterable) else positions
+    steps = checks.numbers("positions", given).double()
+    if steps.ndim != 1 or not steps.isfinite().all():
+        raise ValueError(f"{positions=} must be finite numbers, such as np.linspace(0, 1, 21)")
+    return np.array([mean_loss(weights + t * direction) for t in steps.tolist()])
 
 
 class _MeanLoss:
     """The mean loss over all samples as a function of the flat weights, chunk by chunk."""
 
     def __init__(self, network: nn.Module, loss: Loss, data: Data, chunk_size: int):
-        x, y = data
-        _check(network, x, y, chunk_size)
+        x, y = checks.measurable(network, data)
+        chunk_size = min(checks.whole("chunk_size", chunk_size), len(x))
         self.network, self.loss = network, loss
         self.samples = len(x)
         self.chunks = list(zip(x.split(chunk_size), y.split(chunk_size), strict=True))
         self.shapes = {name: value.shape for name, value in _trained(network).items()}
         self.weights = parameters_to_vector(_trained(network).values()).detach()
+        with torch.no_grad():
+            next(self._parts(self.weights))  # a loss that does not fit is named at once
 
     def __call__(self, weights: ArrayLike) -> float:
         with torch.no_grad():
@@ -194,7 +206,7 @@ class _MeanLoss:
         value, gradient = 0.0, torch.zeros_like(weights)
         for part in self._parts(weights):
             value += part.item()
-            gradient += torch.autograd.grad(part, weights)[0]
+            gradient += _gradient(part, weights)
         if not math.isfinite(value):
             raise ValueError(
                 f"the loss must be finite, not {value}: look for NaN in data and weights"
@@ -205,16 +217,14 @@ class _MeanLoss:
         weights = self.weights.clone().requires_grad_()
         product = torch.zeros_like(weights)
         for part in self._parts(weights):
-            (gradient,) = torch.autograd.grad(part, weights, create_graph=True)
-            product += torch.autograd.grad(gradient, weights, vector)[0]
+            gradient = _gradient(part, weights, create_graph=True)
+            product += _gradient((gradient * vector).sum(), weights)
         return product
 
     def _parts(self, weights: Tensor) -> Iterator[Tensor]:
         """What each chunk adds to the mean loss."""
         for x, y in self.chunks:
-            value = self.loss(functional_call(self.network, self._named(weights), (x,)), y)
-            if value.ndim != 0:
-                raise ValueError(f"loss must return one number, not the shape {tuple(value.shape)}")
+            value = checks.batch_loss(self.network, self._named(weights), self.loss, x, y)
             yield value * (len(x) / self.samples)
 
     def _named(self, weights: Tensor) -> dict[str, Tensor]:
@@ -224,6 +234,16 @@ class _MeanLoss:
 
     def _vector(self, weights: ArrayLike) -> Tensor:
         return torch.as_tensor(weights).to(self.weights)
+
+
+def _gradient(value: Tensor, weights: Tensor, create_graph: bool = False) -> Tensor:
+    """The gradient of a number, zero where it does not depend on the weights."""
+    if not value.requires_grad:
+        return torch.zeros_like(weights)
+    found = torch.autograd.grad(
+        value, weights, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+    return found[0]
 
 
 def _trained(network: nn.Module) -> dict[str, Tensor]:
@@ -242,10 +262,3 @@ def _filters(weight: Tensor, generator: torch.Generator) -> Tensor:
     inner = tuple(range(1, weight.ndim))
     lengths = [torch.linalg.vector_norm(t, dim=inner, keepdim=True) for t in (weight, random)]
     return random * (lengths[0] / lengths[1])
-
-
-def _check(network: nn.Module, x: Tensor, y: Tensor, chunk_size: int) -> None:
-    checks.sample_count([x, y])
-    checks.whole("chunk_size", chunk_size)
-    checks.in_eval_mode(network)
-    checks.without_chance(network, x[:1])

@@ -1,13 +1,14 @@
 """How noisy the gradient of a mini-batch is: exactly, and estimated during training."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.optim import Optimizer
 
 from course_lib import checks
@@ -55,15 +56,17 @@ def gradient_noise(
     Raises:
         ValueError: data of unequal or zero length, a chunk size below 1, nothing to train,
             BatchNorm or Dropout in train mode, or BatchNorm without running statistics (a sample's
-            gradient is then not its own alone), a network that draws random numbers, a loss that
-            is not one number, gradients that are not finite.
+            gradient is then not its own alone), a network that draws random numbers, network, loss
+            and data that do not fit together, a loss that is not one number, gradients that are
+            not finite.
 
     Source:
         McCandlish, Kaplan, Amodei et al., "An Empirical Model of Large-Batch Training" (2018),
         equation 2.9; arXiv:1812.06162.
     """
-    x, y = data
-    _check(network, x, y, chunk_size)
+    x, y = checks.measurable(network, data)
+    if chunk_size is not None:
+        chunk_size = min(checks.whole("chunk_size", chunk_size), len(x))
     total, squares = torch.zeros(2, dtype=torch.float64)
     for gradients in _sample_gradients(network, loss, x, y, chunk_size):
         total = total + gradients.sum(0, dtype=torch.float64)
@@ -95,14 +98,15 @@ def two_batch_noise(
         squared_norms: |g_b|² and |g_B|²; or their means over several batches of the same sizes.
 
     Raises:
-        ValueError: sizes that are not 0 < b < B.
+        ValueError: sizes that are not 0 < b < B, or not two numbers.
 
     Source:
         McCandlish, Kaplan, Amodei et al., "An Empirical Model of Large-Batch Training" (2018),
         appendix A.1; arXiv:1812.06162.
     """
-    (small, big), (small_norm, big_norm) = sizes, squared_norms
-    if not 0 < small < big:
+    small, big = _two("sizes", sizes)
+    small_norm, big_norm = _two("squared_norms", squared_norms)
+    if not 0 < small < big < math.inf:
         raise ValueError(f"{sizes=} must be a small and a bigger batch size, such as (32, 128)")
     squared_norm = (big * big_norm - small * small_norm) / (big - small)
     return _with_ratio(squared_norm, (small_norm - big_norm) / (1 / small - 1 / big))
@@ -114,10 +118,11 @@ def mean_noise(estimates: Sequence[GradientNoise]) -> GradientNoise:
     The mean of the ratios would be biased, and at the mercy of a single small |G|².
 
     Raises:
-        ValueError: no estimates.
+        ValueError: no estimates, or other things.
     """
-    if not estimates:
-        raise ValueError(f"{estimates=} must be one or more estimates")
+    estimates = list(estimates) if isinstance(estimates, Iterable) else []
+    if not estimates or not all(isinstance(each, GradientNoise) for each in estimates):
+        raise ValueError(f"{estimates=} must be one or more estimates, each a GradientNoise")
     squared_norms, traces, _ = zip(*estimates, strict=True)
     return _with_ratio(fmean(squared_norms), fmean(traces))
 
@@ -188,8 +193,18 @@ class NoiseScaleMonitor(Callback):
         self._total = torch.zeros(())
 
 
+def _two(name: str, values: Sequence[float]) -> tuple[float, float]:
+    """Two numbers as floats, of which NumPy's small integers would overflow; NaN stays NaN."""
+    given = list(values) if isinstance(values, Iterable) else []
+    floats = [checks.as_float(each) for each in given]
+    unknown = [f for f, each in zip(floats, given, strict=True) if math.isnan(f) and each == each]
+    if len(floats) != 2 or unknown:
+        raise ValueError(f"{name}={values!r} must be two numbers, such as (32, 128)")
+    return floats[0], floats[1]
+
+
 def _with_ratio(squared_norm: float, trace: float) -> GradientNoise:
-    scale = trace / squared_norm if squared_norm > 0 else float("inf")
+    scale = math.inf if squared_norm <= 0 else trace / squared_norm
     return GradientNoise(squared_norm, trace, scale)
 
 
@@ -219,10 +234,7 @@ def _sample_gradients(
     weights = {name: value.detach() for name, value in named if value.requires_grad}
 
     def sample_loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        value = loss(functional_call(network, weights, (x[None],)), y[None])
-        if value.ndim != 0:
-            raise ValueError(f"loss must return one number, not the shape {tuple(value.shape)}")
-        return value
+        return checks.batch_loss(network, weights, loss, x[None], y[None])
 
     sample_gradient = vmap(grad(sample_loss), in_dims=(None, 0, 0))
     count = sum(value.numel() for value in weights.values())
@@ -230,13 +242,3 @@ def _sample_gradients(
     for chunk in zip(x.split(chunk_size), y.split(chunk_size), strict=True):
         gradients = sample_gradient(weights, *chunk)
         yield torch.cat([values.flatten(1) for values in gradients.values()], dim=1)
-
-
-def _check(network: nn.Module, x: Tensor, y: Tensor, chunk_size: int | None) -> None:
-    checks.sample_count([x, y])
-    if chunk_size is not None:
-        checks.whole("chunk_size", chunk_size)
-    if not any(value.requires_grad for value in network.parameters()):
-        raise ValueError("network must have weights that require a gradient")
-    checks.in_eval_mode(network)
-    checks.without_chance(network, x[:1])

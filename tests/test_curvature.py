@@ -5,6 +5,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse.linalg import eigsh
@@ -368,3 +369,78 @@ def test_a_direction_of_another_network_is_named():
     network, x, y = classification()
     with pytest.raises(ValueError, match=r"direction must hold 354 numbers.*\(3,\)"):
         losses_along(network, F.cross_entropy, (x, y), [1, 2, 3], [0])
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        (None, None, "network, loss and data must fit together.*not callable"),
+        (lambda outputs, y: 1.0, None, "loss must return one number, not 1.0"),
+        (lambda outputs, y: (outputs > 0).sum(), None, "loss must return one number, not torch.in"),
+        (F.cross_entropy, 10, "network, loss and data must fit together"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_named_at_once(measure, loss, targets, message):
+    network, x, y = classification()
+    with pytest.raises(ValueError, match=message):
+        measure(network, loss, (x, y if targets is None else y + targets))
+
+
+def test_a_loss_that_is_linear_in_the_weights_has_no_curvature():
+    network, x = nn.Linear(3, 1), torch.ones(5, 3)
+    for loss in (lambda outputs, _: outputs.mean(), lambda outputs, _: outputs.new_tensor(2.0)):
+        assert not (hessian(network, loss, (x, x)) @ np.ones(4)).any()
+    assert sharpness(network, lambda outputs, _: outputs.new_tensor(2.0), (x, x)) == 0
+
+
+def test_sharpness_needs_a_loss_above_minus_one():
+    network, x = nn.Linear(3, 1), torch.ones(5, 3)
+    with pytest.raises(ValueError, match="loss must be above -1"):
+        sharpness(network, lambda outputs, _: outputs.mean() * 0 - 1, (x, x))
+
+
+def test_chunks_of_any_whole_number():
+    network, x, y = classification()
+    whole = matrix(hessian(network, F.cross_entropy, (x, y)))
+    for chunk_size in (np.int64(7), 2**70):
+        operator = hessian(network, F.cross_entropy, (x, y), chunk_size=chunk_size)
+        np.testing.assert_allclose(matrix(operator), whole, atol=1e-6)
+
+
+def test_the_hessian_is_multiplied_by_real_vectors_only():
+    operator = hessian(nn.Linear(3, 1), half_squared_error, (torch.ones(5, 3), torch.ones(5, 1)))
+    with pytest.raises(ValueError, match="vector must hold real numbers"):
+        operator @ (1j * np.ones(4))
+
+
+@pytest.mark.parametrize("direction", ["tensor", "array", "lists", "backwards", "pandas"])
+def test_directions_in_many_forms(direction):
+    network, x, y = classification()
+    plain = filter_normalized(network)
+    array = plain.numpy().copy()
+    forms = {"array": array, "lists": plain.tolist(), "backwards": array[::-1].copy()[::-1]}
+    given = {
+        **forms,
+        "tensor": plain,
+        "pandas": pd.Series(array, index=range(999, 999 + len(array))),
+    }
+    expected = losses_along(network, F.cross_entropy, (x, y), plain, [0, 0.5])
+    found = losses_along(network, F.cross_entropy, (x, y), given[direction], iter([0, 0.5]))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("positions", [None, "12", [math.nan], [None], [[1]], [1j], [10**400]])
+def test_positions_that_are_no_numbers_are_named(positions):
+    network, x, y = classification()
+    with pytest.raises(ValueError, match="^positions"):
+        losses_along(network, F.cross_entropy, (x, y), filter_normalized(network), positions)
+
+
+def test_what_makes_no_direction_is_named():
+    network = nn.Linear(3, 1)
+    assert torch.equal(filter_normalized(network, np.int64(3)), filter_normalized(network, 3))
+    with pytest.raises(ValueError, match="network=None must be a torch.nn.Module"):
+        filter_normalized(None)
+    with pytest.raises(ValueError, match="seed=1.5 must be a whole number"):
+        filter_normalized(nn.Linear(3, 1), 1.5)

@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -317,3 +318,58 @@ def test_monitor_refuses_manual_optimization():
     with pytest.raises(ValueError, match="Cohort must not optimize manually, without accumulating"):
         options = {"batch_size": 5, "lr": 0.1, "max_epochs": 1, "progress": False}
         fit(MLP, TensorData(x, y, x, y), **options, callbacks=[NoiseScaleMonitor()])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"network": None}, "network=None must be a torch.nn.Module"),
+        ({"data": None}, "data must be two dense tensors"),
+        ({"data": (torch.ones(4, 3),)}, "data must be two dense tensors"),
+        ({"data": (torch.ones(4, 3).numpy(), torch.ones(4, 1))}, "two dense tensors.*not ndarray"),
+        (
+            {"data": (torch.ones(4, 2), torch.ones(4, 1))},
+            "network, loss and data must fit together",
+        ),
+        ({"data": (torch.ones(4, 3).double(), torch.ones(4, 1))}, "must fit together"),
+        ({"loss": None}, "network, loss and data must fit together"),
+        ({"loss": lambda o, t: 1.0}, "loss must return one number, not 1.0"),
+        ({"loss": lambda o, t: (o > t).sum()}, "loss must return one number, not torch.int64"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(changed, message):
+    network, x, y = regression()
+    given = {"network": network, "loss": half_squared_error, "data": (x, y), **changed}
+    with pytest.raises(ValueError, match=message):
+        gradient_noise(**given)
+
+
+@pytest.mark.parametrize("chunk_size", [np.int64(7), 2**70])
+def test_chunks_of_any_whole_number(chunk_size):
+    network, x, y = regression()
+    whole = gradient_noise(network, half_squared_error, (x, y))
+    chunked = gradient_noise(network, half_squared_error, (x, y), chunk_size=chunk_size)
+    assert chunked == pytest.approx(whole, rel=1e-6)
+
+
+def test_numpys_small_integers_do_not_overflow():
+    small = np.array([200, 250, 200, 100], np.uint8)
+    assert two_batch_noise(small[:2], small[2:]) == two_batch_noise((200, 250), (200, 100))
+
+
+@pytest.mark.parametrize("wrong", [None, (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)])
+def test_what_are_not_two_numbers_is_named(wrong):
+    with pytest.raises(ValueError, match="^sizes=.* must be two numbers"):
+        two_batch_noise(wrong, (1, 1))
+    with pytest.raises(ValueError, match="^squared_norms=.* must be two numbers"):
+        two_batch_noise((1, 2), wrong)
+
+
+def test_nan_stays_nan():
+    assert all(math.isnan(each) for each in two_batch_noise((1, 2), (math.nan, 1)))
+
+
+@pytest.mark.parametrize("estimates", [None, 3, [1], [(1, 2, 3)], np.ones((2, 3))])
+def test_what_are_no_estimates_is_named(estimates):
+    with pytest.raises(ValueError, match="estimates=.* must be one or more estimates"):
+        mean_noise(estimates)
