@@ -1,5 +1,6 @@
 """Data held in memory as tensors."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_lib.checks import whole
+from course_lib.checks import numbers, whole
+from course_lib.checks import seed as checked_seed
 
 SPLITS = ("fixed", "seed")
 
@@ -34,7 +36,8 @@ class TensorData(LightningDataModule):
 
     Raises:
         ValueError: tensors of unequal length, without samples, with NaN or infinite values, labels
-            below 0, weights below 0 or without a positive one, an unknown split.
+            below 0, weights below 0 or without a positive one, an unknown split, a batch size
+            below 1, a `drop_last` that is neither True nor False.
     """
 
     def __init__(
@@ -53,14 +56,17 @@ class TensorData(LightningDataModule):
         super().__init__()
         if (weights_train is None) != (weights_val is None):
             raise ValueError("weights_train and weights_val: give both or none")
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             raise ValueError(f'split={split!r} must be "fixed" or "seed"')
+        if not isinstance(drop_last, bool | np.bool_):
+            raise ValueError(f"{drop_last=} must be True or False")
         self.train = _checked("train", x_train, y_train, weights_train)
         self.val = _checked("val", x_val, y_val, weights_val)
         _check_alike(self.train, self.val)
         self.x_train, self.y_train, self.x_val, self.y_val = *self.train[:2], *self.val[:2]
         self.shape = self.x_train.shape[1:]
-        self.split, self.batch_size, self.drop_last = split, batch_size, drop_last
+        self.batch_size = whole("batch_size", batch_size)
+        self.split, self.drop_last = split, bool(drop_last)
         self.name = type(self).__name__
 
     def __str__(self) -> str:
@@ -99,6 +105,9 @@ class TensorData(LightningDataModule):
         The N + M samples, training samples first, are split by scikit-learn's `train_test_split`
         with ``random_state=seed`` (modulo 2³²), stratified where the targets are class labels, of
         which both parts are large enough to hold each.
+
+        Raises:
+            ValueError: a seed that is no whole number.
         """
         if self.split == "fixed":
             return self
@@ -115,7 +124,13 @@ class TensorData(LightningDataModule):
         return _split(targets, len(self.x_train), len(self.x_val), seed)
 
     def part(self, train_size: int, val_size: int, seed: int = 0) -> "TensorData":
-        """A stratified random part: each class keeps its share."""
+        """A stratified random part: each class keeps its share.
+
+        Raises:
+            ValueError: a size that is not a whole number from 1 to the number of samples.
+        """
+        train_size = whole("train_size", train_size, 1, len(self.x_train))
+        val_size = whole("val_size", val_size, 1, len(self.x_val))
         train, val = (
             [
                 tensor[_split(tensors[1], size, len(tensors[1]) - size, seed)[0]]
@@ -149,7 +164,7 @@ def _split(targets: Tensor, first: int, second: int, seed: int) -> tuple[Tensor,
         return everything, everything[:0]
     from sklearn.model_selection import train_test_split  # slow to import, and seldom needed
 
-    sizes = {"train_size": first, "test_size": second, "random_state": seed % 2**32}
+    sizes = {"train_size": first, "test_size": second, "random_state": checked_seed(seed) % 2**32}
     return train_test_split(everything, stratify=_strata(targets, min(first, second)), **sizes)
 
 
@@ -157,8 +172,8 @@ def _strata(targets: Tensor, smaller: int) -> Tensor | None:
     """Class labels of which each occurs twice or more, and that a part can hold one each of."""
     if targets.ndim > 1 or targets.is_floating_point():
         return None
-    counts = targets.bincount()
-    return targets if counts.ne(1).all() and smaller >= counts.count_nonzero() else None
+    counts = targets.unique(return_counts=True)[1]  # no table: labels may be as large as they like
+    return targets if counts.ne(1).all() and smaller >= len(counts) else None
 
 
 def _checked(part: str, x: Any, y: Any, weights: Any) -> tuple[Tensor, ...]:
@@ -180,14 +195,9 @@ def _checked(part: str, x: Any, y: Any, weights: Any) -> tuple[Tensor, ...]:
 
 def _tensor(name: str, values: Any) -> Tensor:
     """A tensor: floats of PyTorch's default dtype, whole numbers become int64."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise ValueError(f"{name} must have no mask: leave out or fill in what is masked")
-    try:
-        tensor = torch.as_tensor(values if isinstance(values, Tensor) else _array(values))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} must be numbers, as a tensor or an array: {error}") from error
-    if tensor.is_complex() or tensor.layout is not torch.strided:
-        raise ValueError(f"{name} must hold real numbers, and be dense; it is {tensor.dtype}")
+    tensor = numbers(name, values)
+    if tensor.dtype is torch.uint64 and (tensor.view(torch.int64) < 0).any():
+        raise ValueError(f"{name} must hold whole numbers below 2**63, as int64 does")
     if not tensor.is_floating_point():
         return tensor if tensor.dtype is torch.bool else tensor.long()
     tensor = tensor.detach().to(torch.get_default_dtype())
@@ -199,17 +209,11 @@ def _tensor(name: str, values: Any) -> Tensor:
     return tensor
 
 
-def _array(values: Any) -> np.ndarray:
-    """An array as PyTorch takes it: with positive strides, and writeable."""
-    array = np.asarray(values)
-    if array.ndim and not (array.flags.c_contiguous and array.flags.writeable):
-        return array.copy()
-    return array
-
-
 def _checked_weights(part: str, y: Tensor, weights: Any) -> Tensor:
     weights = _tensor(f"weights_{part}", weights).to(torch.get_default_dtype())
-    if weights.shape[:1] != y.shape[:1] or weights.min() < 0 or not weights.sum() > 0:
+    if weights.numel() == 0:
+        raise ValueError(f"weights_{part} has shape {tuple(weights.shape)}; give {len(y)} numbers")
+    if weights.shape[:1] != y.shape[:1] or weights.min() < 0 or not 0 < weights.sum() < math.inf:
         raise ValueError(
             f"weights_{part} has shape {tuple(weights.shape)}, minimum {weights.min()} and sum "
             f"{weights.sum()}; give {len(y)} samples numbers from 0, not all of them 0"

@@ -11,8 +11,10 @@ from torch import nn
 from course_lib.checks import (
     in_eval_mode,
     is_whole,
+    numbers,
     positive,
     sample_count,
+    seed,
     seeds,
     whole,
     without_chance,
@@ -44,7 +46,9 @@ def test_positive_numbers_become_floats(value):
     assert type(positive("lr", value)) is float and positive("lr", value) == float(value)
 
 
-@pytest.mark.parametrize("value", [0, -0.1, math.inf, math.nan, True, "0.1", None, 1j, [0.1]])
+@pytest.mark.parametrize(
+    "value", [0, -0.1, math.inf, math.nan, True, "0.1", None, 1j, [0.1], 10**400]
+)
 def test_what_is_not_positive_is_named(value):
     with pytest.raises(ValueError) as error:
         positive("lr", value)
@@ -76,12 +80,50 @@ def test_seeds_begin_where_the_environment_says(monkeypatch):
 
 @pytest.mark.parametrize(
     "value",
-    [0, -2, True, 2.0, "12", None, [], range(0), [1, 1], [1, True], [0.5], np.array([1.0])],
+    [
+        *(0, -2, True, 2.0, "12", b"12", None, [], range(0), [1, 1], [1, True], [0.5]),
+        *(np.array([1.0]), 2**70, [2**70], [2**64], [-(2**63) - 1]),
+    ],
 )
 def test_what_are_no_seeds_is_named(value):
     with pytest.raises(ValueError) as error:
         seeds(value)
     assert str(error.value) == f"seeds={value!r} must be one or more different whole numbers"
+
+
+def test_a_date_is_one_seed():
+    with pytest.raises(ValueError, match=r"seeds=20240501 must be .*, such as \[20240501\]$"):
+        seeds(20240501)
+    assert seeds([20240501, 2**64 - 1, -(2**63)]) == [20240501, 2**64 - 1, -(2**63)]
+
+
+@pytest.mark.parametrize("value", [2**70, None, "a", 1.5, True, math.nan])
+def test_what_is_no_seed_is_named(value):
+    assert seed(np.int64(3)) == 3 and type(seed(np.int64(3))) is int
+    with pytest.raises(
+        ValueError, match="^seed=.* must be a whole number from -9223372036854775808"
+    ):
+        seed(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ma.masked_less([1.0, 2], 2), "must have no mask"),
+        ([np.ma.masked_less([1.0, 2], 2)] * 2, "must have no mask"),
+        (torch.zeros(2, dtype=torch.complex64), "must hold real numbers, and be dense"),
+        (torch.zeros(2).to_sparse(), "and be dense"),
+        (torch.zeros(2, device="meta"), "and be dense"),
+        (torch.nested.nested_tensor([torch.zeros(2)]), "and be dense"),
+        (torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8), "and be dense"),
+        (np.array([None]), "must be numbers"),
+        ("ab", "must be numbers"),
+        (None, "must be numbers"),
+    ],
+)
+def test_what_are_no_numbers_is_named(values, message):
+    with pytest.raises(ValueError, match=f"^start .*{message}"):
+        numbers("start", values)
 
 
 def test_samples_are_counted():

@@ -54,6 +54,10 @@ X, Y = torch.zeros(6, 2), torch.arange(6) % 3
         ((np.array([[None, 1]] * 6), Y, X, Y), r"x_train must be numbers, as a tensor or an array"),
         ((X, np.array(list("abcdef")), X, Y), r"y_train must be numbers, as a tensor or an array"),
         ((X, None, X, Y), r"y_train must be numbers, as a tensor or an array"),
+        (
+            (np.full((6, 2), 2**63, np.uint64), Y, X, Y),
+            r"x_train must hold whole numbers below 2",
+        ),
         (([[1.0], [1.0, 2.0]], Y[:2], X, Y), r"x_train must be numbers, as a tensor or an array"),
         ((X.double() + 1e300, Y, X, Y), r"x_train has 12 values.*in torch.float32"),
         ((X, Y, X, Y - 1), r"y_val has dtype torch.int64 and minimum -1"),
@@ -63,6 +67,42 @@ X, Y = torch.zeros(6, 2), torch.arange(6) % 3
 def test_tensors_that_do_not_fit(tensors, message):
     with pytest.raises(ValueError, match=message):
         TensorData(*tensors)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("batch_size", 0, "batch_size=0 must be a whole number from 1"),
+        ("batch_size", 2.5, "batch_size=2.5 must be a whole number from 1"),
+        ("drop_last", 1, "drop_last=1 must be True or False"),
+        ("split", np.array(["fixed", "seed"]), 'split=.* must be "fixed" or "seed"'),
+    ],
+)
+def test_options_that_do_not_fit(option, value, message):
+    with pytest.raises(ValueError, match=message):
+        TensorData(X, Y, X, Y, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 2), "train_size=0 must be a whole number from 1 to 6"),
+        ((4.0, 2), "train_size=4.0 must"),
+        ((2, 7), "val_size=7 must be a whole number from 1 to 6"),
+        ((2, None), "val_size=None must"),
+        ((2, 2, 1.5), "seed=1.5 must be a whole number"),
+    ],
+)
+def test_parts_that_do_not_fit(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        TensorData(X, Y, X, Y).part(*sizes)
+
+
+def test_labels_may_be_as_large_as_they_like():
+    far = Y + 2**40
+    data = TensorData(X, far, X, far, split="seed")
+    assert data.of_seed(0).y_train.unique(return_counts=True)[1].tolist() == [2, 2, 2]
+    assert data.part(3, 3).y_train.sort()[0].tolist() == [2**40, 2**40 + 1, 2**40 + 2]
 
 
 @pytest.mark.parametrize("batch_size", [0, -4, 2.5, 32.0, 7, "half", True, None])
@@ -181,6 +221,8 @@ def test_weights_are_kept_beside_their_samples():
         (torch.tensor(1.0), r"weights_train has shape \(\)"),
         (torch.tensor([1.0, 1, 1, 1, 1, -1]), r"weights_train .* minimum -1.0"),
         (torch.zeros(6), r"weights_train .* sum 0.0; .* not all of them 0"),
+        (torch.full((6,), 1e38), r"weights_train .* sum inf"),
+        (torch.ones(6, 0), r"weights_train has shape \(6, 0\); give 6 numbers"),
         (torch.full((6,), torch.nan), r"weights_train has 6 values that are NaN"),
         (torch.ones(6, dtype=torch.complex64), r"weights_train must hold real numbers"),
         (["a"] * 6, r"weights_train must be numbers"),

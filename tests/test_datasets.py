@@ -225,3 +225,15 @@ def test_mnist_download_with_another_hash_is_refused(small_mnist, serve, tmp_pat
     change_row(monkeypatch, url=f"{serve(source.parent)}/mnist.npz")
     with pytest.raises(OSError, match=r"could not be downloaded.*hash"):
         MNIST()
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, None, "60000", True])
+def test_a_size_that_is_no_whole_number_is_named(size):
+    with pytest.raises(ValueError, match=f"^mnist_size={size!r} must be a whole number from 1"):
+        load_images(size)
+
+
+@pytest.mark.parametrize("name", ["cifar", None, ["mnist"]])
+def test_an_unknown_archive_is_named(name):
+    with pytest.raises(ValueError, match=r"^name=.* must be one of mnist"):
+        Images(name)
