@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from operator import index
+from typing import Any
 
 import torch
 from torch import nn
+
+LARGEST_WIDTH = 2**31 - 1
 
 
 class MLP(nn.Sequential):
@@ -17,12 +21,16 @@ class MLP(nn.Sequential):
         classes: number of outputs.
 
     Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+
+    Raises:
+        ValueError: other things than whole numbers from 1.
     """
 
     def __init__(
         self, shape: Sequence[int] = (1, 8, 8), hidden: Sequence[int] = (32,), classes: int = 10
     ) -> None:
-        widths = [prod(shape), *hidden]
+        widths = [prod(_sizes("shape", shape, least=1)), *_sizes("hidden", hidden)]
+        (classes,) = _sizes("classes", [classes])
         layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
         super().__init__(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
 
@@ -60,10 +68,17 @@ class LeNet(nn.Module):
         classes: number of outputs.
 
     Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+
+    Raises:
+        ValueError: a shape that is not three whole numbers, or of less than 4x4 pixels; a number
+            of classes below 1.
     """
 
     def __init__(self, shape: Sequence[int] = (1, 8, 8), classes: int = 10) -> None:
         super().__init__()
+        shape = _sizes("shape", shape, least=1)
+        if len(shape) != 3 or min(shape[1:]) < 4:
+            raise ValueError(f"shape={tuple(shape)} must be (channels, height, width), from 4x4")
         large = min(shape[1:]) >= 28
         kernel = 5 if large else 3
         self.features = nn.Sequential(
@@ -94,12 +109,16 @@ class F1(nn.Sequential):
         classes: number of outputs.
 
     Shapes: input ``(B, *shape)``, output ``(B, classes)`` (logits).
+
+    Raises:
+        ValueError: other things than whole numbers from 1.
     """
 
     def __init__(
         self, shape: Sequence[int] = (1, 28, 28), width: int = 512, classes: int = 10
     ) -> None:
-        widths = [prod(shape)] + [width] * 5
+        widths = [prod(_sizes("shape", shape, least=1)), *_sizes("width", [width]) * 5]
+        (classes,) = _sizes("classes", [classes])
         layers = [
             layer
             for inputs, outputs in pairwise(widths)
@@ -109,4 +128,15 @@ class F1(nn.Sequential):
                 nn.ReLU(),
             )
         ]
-        super().__init__(nn.Flatten(), *layers, nn.Linear(width, classes))
+        super().__init__(nn.Flatten(), *layers, nn.Linear(widths[-1], classes))
+
+
+def _sizes(name: str, values: Any, least: int = 0) -> list[int]:
+    """Numbers of pixels or units as ints, at least so many of them."""
+    try:
+        sizes = [index(value) for value in values]
+    except TypeError:
+        sizes = [0]
+    if len(sizes) < least or not all(0 < size <= LARGEST_WIDTH for size in sizes):
+        raise ValueError(f"{name}={values!r} must be whole numbers from 1, such as (1, 8, 8)")
+    return sizes

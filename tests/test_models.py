@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -35,3 +36,31 @@ def test_pooling_is_pytorch_s_with_and_without_gradients(height, width):
     assert MaxPool2d()(images).equal(expected)
     with torch.no_grad():
         assert MaxPool2d()(images).equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: MLP(3), "shape"),
+        (lambda: MLP(()), "shape"),
+        (lambda: MLP((2.5,)), "shape"),
+        (lambda: MLP((0,)), "shape"),
+        (lambda: MLP((2**70,)), "shape"),
+        (lambda: MLP(hidden=4), "hidden"),
+        (lambda: MLP(hidden=(-1,)), "hidden"),
+        (lambda: MLP(classes=0), "classes"),
+        (lambda: F1(width=0), "width"),
+        (lambda: F1(classes="3"), "classes"),
+        (lambda: LeNet((1, 8)), "shape"),
+        (lambda: LeNet((1, 3, 8)), "shape"),
+        (lambda: LeNet(classes=-1), "classes"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(make, name):
+    with pytest.raises(ValueError, match=f"^{name}=.* must be"):
+        make()
+
+
+def test_sizes_in_any_form():
+    network = MLP(torch.Size([2, 3]), np.array([4]), np.int64(3))
+    assert [tuple(layer.weight.shape) for layer in (network[1], network[3])] == [(4, 6), (3, 4)]
