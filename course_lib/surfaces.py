@@ -28,7 +28,7 @@ class DataSurface(ABC):
     """
 
     def __init__(self, *data: Tensor):
-        self.data = tuple(torch.as_tensor(values, dtype=torch.float64) for values in data)
+        self.data = tuple(checks.numbers("data", values).detach().double() for values in data)
         checks.sample_count(self.data)
         if not all(values.isfinite().all() for values in self.data):
             raise ValueError("data must be finite, without NaN or infinity")
@@ -37,7 +37,7 @@ class DataSurface(ABC):
         return len(self.data[0])
 
     def __call__(self, points: Tensor) -> Tensor:
-        return self.loss(points, *self.data)
+        return self.loss(_points(points).double(), *self.data)
 
     @abstractmethod
     def loss(self, points: Tensor, *data: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class LinearNeuron(DataSurface):
     """
 
     def __init__(self, x: Tensor, y: Tensor):
-        super().__init__(_pairs(x), y)
+        super().__init__(_pairs(x), checks.numbers("y", y))
         if self.data[1].ndim != 1:
             raise ValueError(f"y must have shape (N,), not {tuple(self.data[1].shape)}")
 
@@ -105,7 +105,8 @@ class MiniBatch:
     order each epoch, as in `course_lib.fit`; the last batch of an epoch may be smaller.
 
     Raises:
-        ValueError: a batch size that is not a whole number from 1 to N, no seeds or equal ones.
+        ValueError: a batch size that is not a whole number from 1 to N, no seeds or equal ones;
+            when called, other than one or S points.
     """
 
     surface: DataSurface
@@ -125,6 +126,9 @@ class MiniBatch:
             yield from torch.stack(epoch).split(self.batch_size, dim=1)
 
     def __call__(self, points: Tensor) -> Tensor:
+        points, count = _points(points).double(), len(self.seeds)
+        if points.shape[:-1] not in ((), (1,), (count,)):
+            raise ValueError(f"points must be 1 or {count}, not of shape {tuple(points.shape)}")
         batch = next(self._batches)
         return self.surface.loss(points, *(values[batch] for values in self.surface.data))
 
@@ -141,10 +145,10 @@ def ravine(points: Tensor, condition: float = 100.0) -> Tensor:
     Raises:
         ValueError: points that are not pairs, a condition below 1.
     """
-    if not condition >= 1:
+    if not checks.as_float(condition) >= 1:
         raise ValueError(f"{condition=} must be a number from 1")
-    x, y = _coordinates(points)
-    return (x.square() / condition + y.square()) / 2
+    x, y = _points(points).unbind(-1)
+    return (x.square() / float(condition) + y.square()) / 2
 
 
 def plateau(points: Tensor) -> Tensor:
@@ -159,7 +163,7 @@ def plateau(points: Tensor) -> Tensor:
     Raises:
         ValueError: points that are not pairs.
     """
-    x, y = _coordinates(points)
+    x, y = _points(points).unbind(-1)
     return (x.abs() - 3).relu().square() / 2 + 1 - (-2 * x.square()).exp() + y.square() / 2
 
 
@@ -175,7 +179,7 @@ def bump(points: Tensor) -> Tensor:
     Raises:
         ValueError: points that are not pairs.
     """
-    x, y = _coordinates(points)
+    x, y = _points(points).unbind(-1)
     return (x.square() + y.square()) / 4 + 1.5 * (-3 * (x + 2).square()).exp()
 
 
@@ -191,7 +195,7 @@ def saddle(points: Tensor) -> Tensor:
     Raises:
         ValueError: points that are not pairs.
     """
-    x, y = _coordinates(points)
+    x, y = _points(points).unbind(-1)
     return (x.square() - y.square()) / 2 + y.square().square() / 4
 
 
@@ -221,12 +225,13 @@ def descend(
 
     Raises:
         ValueError: a start that is not finite or not of shape (2,) or (S, 2), steps below 1,
-            a learning rate that is not positive, a loss that is not one number per point.
+            a learning rate that is not positive, a loss that is not one number per point, an
+            optimizer that does not take its options.
     """
     points, seeds = _first_points(loss, start)
     steps = checks.whole("steps", steps)
     points.requires_grad_()
-    stepper = optimizer([points], lr=checks.positive("lr", lr), **options)
+    stepper = _stepper(optimizer, points, {"lr": checks.positive("lr", lr), **options})
     path = [points.detach().clone()]
     for _ in range(steps):
         stepper.zero_grad()
@@ -236,6 +241,16 @@ def descend(
         stepper.step()
         path.append(points.detach().clone())
     return _tidy(path, seeds, getattr(loss, "surface", loss))
+
+
+def _stepper(optimizer: Callable, points: Tensor, options: dict) -> torch.optim.Optimizer:
+    try:
+        made = optimizer([points], **options)
+    except Exception as error:
+        raise ValueError(f"{optimizer=} does not take {options}: {error}") from error
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ValueError(f"{optimizer=} must make a torch.optim.Optimizer, not {made!r}")
+    return made
 
 
 def _tidy(path: list[Tensor], seeds: Sequence[int], surface: Callable) -> pd.DataFrame:
@@ -248,7 +263,9 @@ def _tidy(path: list[Tensor], seeds: Sequence[int], surface: Callable) -> pd.Dat
 
 
 def _first_points(loss: Callable, start: Tensor | Sequence[float]) -> tuple[Tensor, Sequence[int]]:
-    points = torch.as_tensor(start, dtype=torch.float64)
+    if not callable(loss):
+        raise ValueError(f"{loss=} must be a surface, such as surfaces.ravine")
+    points = checks.numbers("start", start).detach().double()
     if points.ndim not in (1, 2) or points.shape[-1] != 2 or points.numel() == 0:
         raise ValueError(f"start must have shape (2,) or (S, 2), not {tuple(points.shape)}")
     if not points.isfinite().all():
@@ -261,20 +278,22 @@ def _first_points(loss: Callable, start: Tensor | Sequence[float]) -> tuple[Tens
 
 
 def _check_losses(losses: Tensor, count: int) -> None:
-    if losses.shape != (count,):
-        raise ValueError(
-            f"loss must return one number per point, shape ({count},), not {tuple(losses.shape)}"
-        )
+    shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+    if shape != (count,):
+        raise ValueError(f"loss must return one number per point, shape ({count},), not {shape}")
+    if not losses.requires_grad:
+        raise ValueError("loss must return what depends on the points, and is not detached")
 
 
-def _coordinates(points: Tensor) -> tuple[Tensor, Tensor]:
+def _points(points: Tensor) -> Tensor:
+    points = checks.numbers("points", points)
     if points.ndim == 0 or points.shape[-1] != 2:
         raise ValueError(f"points must have shape (..., 2), not {tuple(points.shape)}")
-    return points[..., 0], points[..., 1]
+    return points if points.is_floating_point() else points.double()
 
 
 def _pairs(x: Tensor) -> Tensor:
-    x = torch.as_tensor(x)
+    x = checks.numbers("x", x)
     if x.ndim != 2 or x.shape[1] != 2:
         raise ValueError(f"x must have shape (N, 2), not {tuple(x.shape)}")
     return x

@@ -3,6 +3,8 @@
 import math
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -250,3 +252,59 @@ def test_a_seed_does_not_depend_on_its_neighbours():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+X, Y = [[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]], [1.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [0.5, 1.0],
+        np.array([1.0, 0.5])[::-1],
+        torch.tensor([0.5, 1.0]),
+        pd.Series([0.5, 1.0], [7, 3]),
+    ],
+    ids=["list", "backwards", "float32", "pandas"],
+)
+@pytest.mark.parametrize("surface", [LinearNeuron(X, Y), Autoencoder(X), ravine, bump], ids=repr)
+def test_points_in_many_forms(surface, points):
+    exact = surface(torch.tensor([0.5, 1.0], dtype=torch.float64))
+    torch.testing.assert_close(surface(points).double(), exact, rtol=1e-6, atol=1e-6)
+
+
+def test_data_in_many_forms():
+    surface = LinearNeuron(np.array(X)[::-1], pd.Series(Y[::-1], index=[9, 8, 7]))
+    assert surface([1, 2]).item() == pytest.approx(LinearNeuron(X, Y)([1, 2]).item())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: LinearNeuron(np.ma.masked_less(np.array(X), 0), Y), "x must have no mask"),
+        (lambda: LinearNeuron(X, torch.tensor(Y) + 0j), "y must hold real numbers"),
+        (lambda: Autoencoder(None), "x must be numbers"),
+        (lambda: saddle(torch.ones(2) + 0j), "points must hold real numbers"),
+        (lambda: saddle(None), "points must be numbers"),
+        (lambda: LinearNeuron(X, Y).minibatch(2, 3)(torch.ones(4, 2)), "points must be 1 or 3"),
+        (lambda: ravine(torch.ones(2), condition="2"), "condition='2' must be a number from 1"),
+        (lambda: descend(None, [1, 1], steps=1, lr=1), "loss=None must be a surface"),
+        (
+            lambda: descend(lambda p: 1.0, [1, 1], steps=1, lr=1),
+            "loss must return one number.*float",
+        ),
+        (lambda: descend(lambda p: p.detach().sum(-1), [1, 1], steps=1, lr=1), "is not detached"),
+        (lambda: descend(ravine, [1j, 1], steps=1, lr=1), "start must hold real numbers"),
+        (lambda: descend(ravine, "ab", steps=1, lr=1), "start must be numbers"),
+        (lambda: descend(ravine, [1, 1], steps=1, lr=1, foo=2), "optimizer=.*does not take.*foo"),
+        (lambda: descend(ravine, [1, 1], steps=1, lr=1, optimizer=None), "optimizer=None does not"),
+        (lambda: descend(ravine, [1, 1], steps=1, lr=1, optimizer=lambda p, lr: 3), "must make a"),
+    ],
+)
+def test_what_is_no_number_or_no_function_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_condition_beyond_int64():
+    assert ravine(torch.tensor([2.0, 2.0]), condition=2**70).item() == 2
