@@ -8,16 +8,15 @@ They work with any LightningModule and a plain DataLoader, and with `fit(callbac
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from numbers import Real
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from course_lib.checks import is_whole, whole
+from course_lib.checks import as_float, is_whole, whole
 from course_lib.internals import count_batches_again
 
 
@@ -105,7 +104,8 @@ def cyclic(sizes: Sequence[int], epochs: int = 1) -> Callable[[int], int]:
     Source: Jastrzebski, Kenton, Arpit et al., "Three factors influencing minima in SGD" (2017),
     where a cycle of batch sizes takes the place of a cycle of learning rates; arXiv:1711.04623.
     """
-    checked, each = [_checked_size(size) for size in sizes], whole("epochs", epochs)
+    given = list(sizes) if isinstance(sizes, Iterable) else []
+    checked, each = [_checked_size(size) for size in given], whole("epochs", epochs)
     if not checked:
         raise ValueError(f"{sizes=} must be one batch size or more")
     return lambda epoch: checked[epoch // each % len(checked)]
@@ -142,8 +142,10 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
         mode: str = "min",
     ):
         super().__init__()
-        if mode not in ("min", "max"):
+        if not isinstance(mode, str) or mode not in ("min", "max"):
             raise ValueError(f'{mode=} must be "min" or "max"')
+        if not isinstance(monitor, str):
+            raise ValueError(f'{monitor=} must be the name of a measured value, such as "val_loss"')
         self.monitor, self.sign = monitor, 1 if mode == "min" else -1
         self.factor, self.patience = whole("factor", factor, 2), whole("patience", patience, 0)
         self.max_size = whole("max_size", max_size)
@@ -215,10 +217,10 @@ class LearningRateScheduler(Callback):
         warmup: int = 0,
         start: float = 0.1,
     ):
-        if not 0 <= start <= 1:
+        if not 0 <= as_float(start) <= 1:
             raise ValueError(f"{start=} must be a share of the rate, from 0 to 1")
         self.factors = _by_epoch("factors", {0: 1} if factors is None else factors, _checked_factor)
-        self.warmup, self.start = whole("warmup", warmup, 0), start
+        self.warmup, self.start = whole("warmup", warmup, 0), float(start)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.lr_scheduler_configs:
@@ -274,7 +276,8 @@ def _by_epoch(
     """The schedule as a function of the epoch and of the value before its first epoch."""
     if callable(schedule):
         return lambda epoch, _: checked(schedule(epoch))
-    if not schedule or not all(is_whole(epoch, 0) for epoch in schedule):
+    fits = isinstance(schedule, Mapping) and all(is_whole(epoch, 0) for epoch in schedule)
+    if not fits or not schedule:
         raise ValueError(f"{name}={schedule!r} must give epochs from 0 a value, such as {{10: 64}}")
     values = {epoch: checked(value) for epoch, value in sorted(schedule.items())}
     return lambda epoch, own: [own, *(v for first, v in values.items() if first <= epoch)][-1]
@@ -285,6 +288,6 @@ def _checked_size(size: Any) -> int:
 
 
 def _checked_factor(factor: Any) -> float:
-    if not (isinstance(factor, Real) and 0 <= float(factor) < math.inf):
+    if not 0 <= as_float(factor) < math.inf:
         raise ValueError(f"{factor=} must be a number from 0, such as 1/5")
     return float(factor)

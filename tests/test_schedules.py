@@ -3,6 +3,8 @@
 import warnings
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -441,3 +443,22 @@ def test_arguments_out_of_range(wrong, message):
 def test_a_function_that_returns_no_batch_size():
     with pytest.raises(ValueError, match="batch_size=0 must be a whole number from 1"):
         train(Foreign(), numbered(), [BatchSizeScheduler(lambda epoch: epoch)])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BatchSizeScheduler(3), "schedule=3 must give epochs"),
+        (lambda: BatchSizeScheduler(pd.Series([2], index=[1])), "(?s)schedule=.*must give epochs"),
+        (lambda: cyclic(3), "sizes=3 must be one batch size or more"),
+        (lambda: LearningRateScheduler(start="a"), "start='a' must be a share"),
+        (lambda: LearningRateScheduler(start=True), "start=True must be a share"),
+        (lambda: LearningRateScheduler({0: 10**400}), "factor=10*0 must be a number from 0"),
+        (lambda: LearningRateScheduler({0: True}), "factor=True must be a number from 0"),
+        (lambda: BatchSizeOnPlateau(["val_loss"], max_size=8), "monitor=.* must be the name"),
+        (lambda: BatchSizeOnPlateau(max_size=8, mode=np.array(["min", "max"])), "mode=.* must be"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
