@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +139,18 @@ def fit(
             together; the message names it and says what would do.
     """
     _check_network(network)
+    _check_data(data)
     objective = Objective(loss, metrics)
     limits, seeds = _checked_limits(max_epochs, max_steps), checks.seeds(seeds)
     _check_stop(stop_at, objective)
-    callbacks = list(callbacks)
+    callbacks = _checked_callbacks(callbacks)
+    _check_folder(cache)
     if callbacks and cache is not None:
         raise ValueError("cache cannot tell runs with different callbacks apart; give one of both")
-    processes = {"devices": devices, "num_nodes": num_nodes}
+    processes = {
+        "devices": checks.whole("devices", devices),
+        "num_nodes": checks.whole("num_nodes", num_nodes),
+    }
     global_size = _global_batch_size(data, batch_size, **processes)
     options = {"lr": checks.positive("lr", lr), **optimizer_options}
     check_elementwise(optimizer, options)
@@ -172,6 +177,23 @@ def _check_network(network: Callable[[], nn.Module]) -> None:
             f"network={network!r} must be what makes a network, such as its class or a "
             "functools.partial, so that each seed gets its own"
         )
+
+
+def _check_data(data: TensorData) -> None:
+    if not isinstance(data, TensorData):
+        raise ValueError(f"data must be a TensorData, such as Digits(), not {type(data).__name__}")
+
+
+def _checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if not all(isinstance(each, Callback) for each in given):
+        raise ValueError(f"callbacks={callbacks!r} must be a list of Lightning's Callbacks")
+    return given
+
+
+def _check_folder(cache: str | Path | None) -> None:
+    if not isinstance(cache, str | Path | None):
+        raise ValueError(f"{cache=} must be a folder, as a str or a Path")
 
 
 def _train(
@@ -206,7 +228,7 @@ def _global_batch_size(
     data: TensorData, batch_size: int | str, devices: int, num_nodes: int
 ) -> int | str:
     """Samples an update, those of all devices together."""
-    devices = checks.whole("devices", devices) * checks.whole("num_nodes", num_nodes)
+    devices = devices * num_nodes
     size, samples = data.checked_batch_size(batch_size), len(data.x_train)
     if batch_size == "full":
         return batch_size
@@ -230,8 +252,8 @@ def _check_stop(stop_at: dict[str, float] | None, objective: Objective) -> None:
     if stop_at is None:
         return
     known = measures(objective.metrics)
-    numbers = isinstance(stop_at, dict) and all(
-        isinstance(value, Real) and value == value for value in stop_at.values()
+    numbers = isinstance(stop_at, dict) and not any(
+        isnan(checks.as_float(value)) for value in stop_at.values()
     )
     if not numbers or len(stop_at) != 1 or not set(stop_at) <= set(known):
         raise ValueError(

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_lib.data import TensorData
+from course_lib.datasets import Digits
 from course_lib.models import MLP
 from course_lib.training import fit
 from course_lib.training.replicas import Replicas
@@ -321,6 +322,34 @@ def test_arguments_out_of_range(data, options, message):
 
 
 @pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("data", value) for value in (None, (1, 2), "digits", Digits)),
+        *(("callbacks", value) for value in (None, 3, [3], Callback(), [Callback])),
+        *(("cache", value) for value in (3, True, b"folder")),
+    ],
+)
+def test_arguments_of_the_wrong_kind(data, argument, value):
+    given = {"data": data, "batch_size": 8, "lr": 0.1, "max_epochs": 1, argument: value}
+    with pytest.raises(ValueError, match=f"^{argument}.* must be"):
+        fit(MLP, **given)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"max_epochs": np.uint8(1), "batch_size": np.int16(100), "seeds": np.arange(2)},
+        {"max_epochs": np.int64(1), "devices": np.int64(1), "num_nodes": np.int32(1), "seeds": 2},
+    ],
+)
+def test_numpys_whole_numbers_are_taken(data, counts):
+    run = fit(MLP, data, lr=np.float32(0.1), progress=False, **{"batch_size": 100, **counts})
+    assert_same_run(
+        run, fit(MLP, data, lr=float(np.float32(0.1)), batch_size=100, seeds=2, max_epochs=1)
+    )
+
+
+@pytest.mark.parametrize(
     "stop_at",
     [
         {"accuracy": 0.9},
@@ -343,7 +372,7 @@ def test_stop_at_names_the_metrics_of_one_s_own():
         fit(regressor, floats(), max_epochs=1, stop_at={"val_accuracy": 0.9}, **settings)
 
 
-@pytest.mark.parametrize("value", ["0.9", None, float("nan")])
+@pytest.mark.parametrize("value", ["0.9", None, float("nan"), 10**400, True])
 def test_stop_at_a_value_that_is_no_number(data, value):
     with pytest.raises(ValueError, match="stop_at="):
         fit(MLP, data, batch_size=8, lr=0.1, max_epochs=1, stop_at={"val_accuracy": value})
