@@ -14,7 +14,10 @@ def number(answer: object) -> float:
     """The answer as a number."""
     if isinstance(answer, str):
         raise Mistake(f"{answer!r} is text. Give a number, without quotation marks.")
-    values = np.asarray(answer)
+    try:
+        values = np.asarray(plain(answer))
+    except ValueError:  # lists of unequal length
+        values = np.empty(0)
     if values.size != 1 or values.dtype.kind not in "iuf":
         raise Mistake(f"A single number is wanted here, not `{answer!r}`.")
     return values.item()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from course_lib.exercises.judges import numeric, repeated_run, too_late
+from course_lib.exercises.judges import number, numeric, repeated_run, too_late
 from course_lib.exercises.question import Mistake, Question
 from exercise_rules import made_up_run
 
@@ -30,6 +30,18 @@ def test_a_pair_may_be_any_sequence(kind, pair):
 @pytest.mark.parametrize("answer", [{23, 22.5}, {23: 22.5}, torch.tensor(23), np.eye(2), "ab"])
 def test_what_is_no_pair_is_asked_for_as_one(answer, pair):
     assert re.search("Hand in 2 numbers|single number|is text", pair.verdict(answer).message)
+
+
+@pytest.mark.parametrize("answer", [(1, (2, 3)), [[1], 2], object(), 2**70, True])
+def test_what_is_no_number_is_asked_for_as_one(answer):
+    with pytest.raises(Mistake, match="A single number is wanted here"):
+        number(answer)
+
+
+@pytest.mark.parametrize("answer", [1.5, [1.5], np.float32(1.5), torch.full((1,), 1.5)])
+def test_a_single_number_may_have_any_form(answer):
+    assert number(answer) == 1.5
+    assert number(torch.tensor(1.5, requires_grad=True)) == 1.5
 
 
 @pytest.mark.parametrize(
