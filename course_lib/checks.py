@@ -47,6 +47,14 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def listed(value: Any) -> list:
+    """What one can go through as a list; an empty one for anything else."""
+    try:
+        return list(value)
+    except TypeError:
+        return []
+
+
 def as_float(value: Any) -> float:
     """A real number as a float; NaN for a bool and what else is none, or too large for a float."""
     real = isinstance(value, Real) and not isinstance(value, bool)
@@ -180,7 +188,9 @@ def batch_loss(
         value = loss(functional_call(network, dict(weights), (x,)), y)
     floats = isinstance(value, Tensor) and value.is_floating_point()
     if not floats or value.ndim != 0:
-        found = f"the shape {tuple(value.shape)}" if floats else repr(getattr(value, "dtype", value))
+        found = (
+            f"the shape {tuple(value.shape)}" if floats else repr(getattr(value, "dtype", value))
+        )
         raise ValueError(f"loss must return one number, not {found}")
     return value
 

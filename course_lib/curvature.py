@@ -175,7 +175,7 @@ def losses_along(
             f"direction must hold {len(weights)} numbers, one for each weight, not the shape "
             f"{tuple(direction.shape)}"
         )
-    given = list(positions) if isinstance(positions, Iterable) else positions
+    given = list(positions) if isinstance(positions, Iterator) else positions
     steps = checks.numbers("positions", given).double()
     if steps.ndim != 1 or not steps.isfinite().all():
         raise ValueError(f"{positions=} must be finite numbers, such as np.linspace(0, 1, 21)")

@@ -1,7 +1,7 @@
 """How noisy the gradient of a mini-batch is: exactly, and estimated during training."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -120,7 +120,7 @@ def mean_noise(estimates: Sequence[GradientNoise]) -> GradientNoise:
     Raises:
         ValueError: no estimates, or other things.
     """
-    estimates = list(estimates) if isinstance(estimates, Iterable) else []
+    estimates = checks.listed(estimates)
     if not estimates or not all(isinstance(each, GradientNoise) for each in estimates):
         raise ValueError(f"{estimates=} must be one or more estimates, each a GradientNoise")
     squared_norms, traces, _ = zip(*estimates, strict=True)
@@ -195,7 +195,7 @@ class NoiseScaleMonitor(Callback):
 
 def _two(name: str, values: Sequence[float]) -> tuple[float, float]:
     """Two numbers as floats, of which NumPy's small integers would overflow; NaN stays NaN."""
-    given = list(values) if isinstance(values, Iterable) else []
+    given = checks.listed(values)
     floats = [checks.as_float(each) for each in given]
     unknown = [f for f, each in zip(floats, given, strict=True) if math.isnan(f) and each == each]
     if len(floats) != 2 or unknown:

@@ -8,7 +8,7 @@ They work with any LightningModule and a plain DataLoader, and with `fit(callbac
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,7 +16,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from course_lib.checks import as_float, is_whole, whole
+from course_lib.checks import as_float, is_whole, listed, whole
 from course_lib.internals import count_batches_again
 
 
@@ -104,8 +104,7 @@ def cyclic(sizes: Sequence[int], epochs: int = 1) -> Callable[[int], int]:
     Source: Jastrzebski, Kenton, Arpit et al., "Three factors influencing minima in SGD" (2017),
     where a cycle of batch sizes takes the place of a cycle of learning rates; arXiv:1711.04623.
     """
-    given = list(sizes) if isinstance(sizes, Iterable) else []
-    checked, each = [_checked_size(size) for size in given], whole("epochs", epochs)
+    checked, each = [_checked_size(size) for size in listed(sizes)], whole("epochs", epochs)
     if not checked:
         raise ValueError(f"{sizes=} must be one batch size or more")
     return lambda epoch: checked[epoch // each % len(checked)]

@@ -430,7 +430,9 @@ def test_directions_in_many_forms(direction):
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("positions", [None, "12", [math.nan], [None], [[1]], [1j], [10**400]])
+@pytest.mark.parametrize(
+    "positions", [None, np.array(1.0), "12", [math.nan], [None], [[1]], [1j], [10**400]]
+)
 def test_positions_that_are_no_numbers_are_named(positions):
     network, x, y = classification()
     with pytest.raises(ValueError, match="^positions"):

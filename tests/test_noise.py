@@ -357,7 +357,9 @@ def test_numpys_small_integers_do_not_overflow():
     assert two_batch_noise(small[:2], small[2:]) == two_batch_noise((200, 250), (200, 100))
 
 
-@pytest.mark.parametrize("wrong", [None, (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)])
+@pytest.mark.parametrize(
+    "wrong", [None, np.array(1), (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)]
+)
 def test_what_are_not_two_numbers_is_named(wrong):
     with pytest.raises(ValueError, match="^sizes=.* must be two numbers"):
         two_batch_noise(wrong, (1, 1))
@@ -369,7 +371,7 @@ def test_nan_stays_nan():
     assert all(math.isnan(each) for each in two_batch_noise((1, 2), (math.nan, 1)))
 
 
-@pytest.mark.parametrize("estimates", [None, 3, [1], [(1, 2, 3)], np.ones((2, 3))])
+@pytest.mark.parametrize("estimates", [None, 3, np.array(3), [1], [(1, 2, 3)], np.ones((2, 3))])
 def test_what_are_no_estimates_is_named(estimates):
     with pytest.raises(ValueError, match="estimates=.* must be one or more estimates"):
         mean_noise(estimates)

@@ -450,7 +450,7 @@ def test_a_function_that_returns_no_batch_size():
     [
         (lambda: BatchSizeScheduler(3), "schedule=3 must give epochs"),
         (lambda: BatchSizeScheduler(pd.Series([2], index=[1])), "(?s)schedule=.*must give epochs"),
-        (lambda: cyclic(3), "sizes=3 must be one batch size or more"),
+        (lambda: cyclic(np.array(3)), "sizes=array.3. must be one batch size or more"),
         (lambda: LearningRateScheduler(start="a"), "start='a' must be a share"),
         (lambda: LearningRateScheduler(start=True), "start=True must be a share"),
         (lambda: LearningRateScheduler({0: 10**400}), "factor=10*0 must be a number from 0"),
