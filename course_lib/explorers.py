@@ -195,9 +195,7 @@ def scripts() -> str:
 
 def animate(notebook: dict[str, Any]) -> None:
     """Give a notebook's explorers HTML with scripts, for whatever makes a page of it."""
-    head = scripts()
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            if spec := output.get("data", {}).get(VEGA_LITE):
-                output["data"]["text/html"] = head + html(spec)
-                head = ""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    charts = [output["data"] for output in outputs if VEGA_LITE in output.get("data", {})]
+    for count, data in enumerate(charts):
+        data["text/html"] = html(data[VEGA_LITE]) if count else scripts() + html(data[VEGA_LITE])
