@@ -1,6 +1,5 @@
 """What every exercise is made of: a question, its blank, and the mistakes it knows."""
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
@@ -27,15 +26,11 @@ class Unanswered(Exception):
         return [f"Not answered yet. {self}"]
 
 
-# What float(____) is: a NaN whose bits, which arithmetic hands on, tell it from every other.
-BLANK_BYTES = b"\x7f\xf8__\0\0\0\0"
-(BLANK_FLOAT,) = struct.unpack(">d", BLANK_BYTES)
-
-
 class Blank:
-    """The placeholder ____: whatever is computed with it is blank again.
+    """The placeholder ____: what is computed with it, called of it or read from it is blank again.
 
-    Where Python insists on something else, as `int` and `if` do, it raises `Unanswered`.
+    Where Python, NumPy or PyTorch insists on a number, a format or a decision, as `math.sqrt` and
+    `if` do, it raises `Unanswered`.
     """
 
     def __repr__(self) -> str:
@@ -44,25 +39,32 @@ class Blank:
     def _blank(self, *_: object, **__: object) -> "Blank":
         return self
 
-    def _unanswered(self) -> NoReturn:
+    def _unanswered(self, *_: object, **__: object) -> NoReturn:
         raise Unanswered
 
-    def __float__(self) -> float:
-        return BLANK_FLOAT
+    def __getattr__(self, name: str) -> "Blank":
+        if name.startswith("_"):  # what others look for, to find out what this is
+            raise AttributeError(name)
+        return self
 
     @classmethod
     def __torch_function__(cls, *_: object, **__: object) -> "Blank":
         return ____
 
-    __call__ = __getitem__ = __array_ufunc__ = _blank
-    __neg__ = __pos__ = __abs__ = __round__ = __ceil__ = __floor__ = __trunc__ = _blank
+    __call__ = __getitem__ = __array_ufunc__ = __array_function__ = _blank
+    __neg__ = __pos__ = __abs__ = __invert__ = _blank
+    __round__ = __ceil__ = __floor__ = __trunc__ = _blank
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _blank
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _blank
     __divmod__ = __rdivmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _blank
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _blank
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _blank
     __lt__ = __le__ = __gt__ = __ge__ = _blank
     __eq__ = __ne__ = _blank  # type: ignore[assignment] # Python's own gives a bool
-    __hash__ = object.__hash__
-    __bool__ = __int__ = __index__ = __complex__ = __len__ = __iter__ = _unanswered
+    __bool__ = __int__ = __float__ = __complex__ = __index__ = __array__ = _unanswered
+    __len__ = __iter__ = __contains__ = __setitem__ = __delitem__ = _unanswered
+    __format__ = __fspath__ = __enter__ = __exit__ = _unanswered
+    __hash__ = _unanswered  # as a key
 
 
 ____ = Blank()
@@ -158,7 +160,5 @@ def plain(answer: object) -> object:
 
 
 def is_blank(answer: object) -> bool:
-    """Whether this is ____, or a number that was computed from float(____)."""
-    if isinstance(answer, float):
-        return struct.pack(">d", abs(answer)) == BLANK_BYTES
-    return isinstance(answer, Blank)
+    """Whether this is ____, or a text with one in it."""
+    return isinstance(answer, Blank) or isinstance(answer, str) and "____" in answer

@@ -1,6 +1,9 @@
 """Blanks, hints and display, whatever the question."""
 
+import copy
 import math
+import pickle
+import statistics
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,8 @@ from course_lib.exercises.judges import numeric
 from course_lib.exercises.question import Mistake, Question, Unanswered
 
 # What an answer in a notebook may be computed with.
-NAMES = {"____": ____, "math": math, "np": np, "pd": pd, "torch": torch}
+MODULES = {"math": math, "np": np, "pd": pd, "statistics": statistics, "torch": torch}
+NAMES = {"____": ____, **MODULES}
 
 
 @pytest.fixture
@@ -34,48 +38,101 @@ def test_a_blank_shows_itself():
     assert repr(____) == "____"
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "abs(____)",
-        "round(____, 2)",
-        "math.ceil(____ / 64) * 20",
-        "divmod(7, ____)",
-        "____[0]",
-        "____ == 1",
-        "1 != ____",
-        "2 * ____ >= 3",
-        "float(____)",
-        "math.sqrt(____)",
-        "-0.8 / math.sqrt(____) + 1",
-        "1 / (1 + math.exp(-____))",
-        "(math.log(____), 2)",
-        "sum([1, ____])",
-        "np.sqrt(____)",
-        "np.mean([____, 1])",
-        "np.array([1.0, 2.0]) * ____",
-        "np.array([____, 2])",
-        "np.full(2, ____, dtype=np.float32)",
-        "pd.Series([1, ____])",
-        "torch.ones(2) * ____",
-        "torch.sqrt(____)",
-        "torch.tensor([1, math.sqrt(____)])",
-    ],
-)
+BLANK = [
+    "abs(____)",
+    "round(____, 2)",
+    "math.ceil(____ / 64) * 20",
+    "divmod(7, ____)",
+    "____[0]",
+    "____ == 1",
+    "1 != ____",
+    "2 * ____ >= 3",
+    "~____ << 2 & 1",
+    "[____, 2]",
+    "{'a': ____}",
+    "f'about {____!r}'",
+    "str(____)",
+    "sum([1, ____])",
+    "____(torch.ones(2))",
+    "____.mean()",
+    "____.shape[0]",
+    "np.sqrt(____)",
+    "np.mean(____)",
+    "np.maximum(1, ____)",
+    "np.array([1.0, 2.0]) * ____",
+    "pd.Series([1, ____])",
+    "torch.ones(2) * ____",
+    "torch.sqrt(____)",
+    "np.full(2, ____, dtype=np.float32)",
+]
+STOPPING = [
+    "int(____)",
+    "float(____)",
+    "complex(____)",
+    "range(____)",
+    "len(____)",
+    "list(____)",
+    "max(1, ____)",
+    "1 < ____ < 3",
+    "not ____",
+    "1 in ____",
+    "[1, 2][____]",
+    "{1: 2}[____]",
+    "f'{____:.2f}'",
+    "f'{____}'",
+    "'%.2f' % ____",
+    "open(____)",
+    "[x for x in ____]",
+    "-0.8 / math.sqrt(____) + 1",
+    "math.hypot(____, 1)",
+    "math.isclose(____, 1)",
+    "math.factorial(____)",
+    "statistics.mean([____, 2])",
+    "np.sqrt([1, ____])",
+    "np.array([____, 1.0])",
+    "np.arange(3)[____]",
+    "torch.tensor([____])",
+    "torch.nn.Linear(____, 2)",
+    "pd.Series([1, 2])[____]",
+]
+
+
+@pytest.mark.parametrize("expression", BLANK)
 def test_what_is_computed_with_a_blank_is_not_answered_yet(expression, question):
     answer = eval(expression, NAMES)
     assert question.verdict(answer).message.startswith("**Not answered yet.**")
 
 
-@pytest.mark.parametrize(
-    "expression", ["int(____)", "range(____)", "max(1, ____)", "1 < ____ < 3", "list(____)"]
-)
-def test_where_python_has_no_use_for_a_blank_it_is_said_in_one_line(expression, shell, capsys):
-    with pytest.raises(Unanswered):
+@pytest.mark.parametrize("expression", STOPPING)
+def test_what_needs_more_than_a_blank_stops_with_our_error(expression):
+    with pytest.raises(Unanswered, match="^Put your answer in the place of `____`.$"):
         eval(expression, NAMES)
-    shell.run_cell(f"from course_lib.exercises import ____\n{expression}")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["____[0] = 1", "del ____[0]", "a, b = ____", "with ____: pass", "for x in ____: pass"],
+)
+def test_statements_stop_with_our_error(statement):
+    with pytest.raises(Unanswered):
+        exec(statement, dict(NAMES))
+
+
+@pytest.mark.parametrize("cell", ["int(____)", "for x in ____:\n    pass", "math.sqrt(____)"])
+def test_in_a_notebook_that_error_is_one_line(cell, shell, capsys):
+    shell.run_cell(f"import math\nfrom course_lib.exercises import ____\n{cell}")
     message = "Not answered yet. Put your answer in the place of `____`."
     assert capsys.readouterr().out.strip() == message
+
+
+def test_a_cell_that_ends_with_a_blank_shows_it(shell, capsys):
+    shell.run_cell("from course_lib.exercises import ____\n____")
+    assert capsys.readouterr().out.strip().endswith("____")
+
+
+def test_a_blank_can_be_copied_and_pickled():
+    for copied in (copy.copy(____), copy.deepcopy(____), pickle.loads(pickle.dumps(____))):
+        assert repr(copied) == "____"
 
 
 def test_a_blank_decides_nothing_inside_a_function(question):
