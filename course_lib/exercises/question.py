@@ -48,10 +48,12 @@ class Blank:
         return self
 
     @classmethod
-    def __torch_function__(cls, *_: object, **__: object) -> "Blank":
+    def __torch_function__(cls, function: Callable, *_: object, **__: object) -> "Blank":
+        if function.__name__ in ("__setitem__", "copy_", "fill_"):  # a tensor without its number
+            raise Unanswered
         return ____
 
-    __call__ = __getitem__ = __array_ufunc__ = __array_function__ = _blank
+    __call__ = __getitem__ = __array_ufunc__ = _blank
     __neg__ = __pos__ = __abs__ = __invert__ = _blank
     __round__ = __ceil__ = __floor__ = __trunc__ = _blank
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _blank

@@ -63,7 +63,6 @@ BLANK = [
     "pd.Series([1, ____])",
     "torch.ones(2) * ____",
     "torch.sqrt(____)",
-    "np.full(2, ____, dtype=np.float32)",
 ]
 STOPPING = [
     "int(____)",
@@ -90,9 +89,12 @@ STOPPING = [
     "statistics.mean([____, 2])",
     "np.sqrt([1, ____])",
     "np.array([____, 1.0])",
+    "np.full(2, ____, dtype=np.float32)",
+    "np.isclose(1, ____)",
     "np.arange(3)[____]",
     "torch.tensor([____])",
     "torch.nn.Linear(____, 2)",
+    "torch.ones(2).fill_(____)",
     "pd.Series([1, 2])[____]",
 ]
 
@@ -111,7 +113,14 @@ def test_what_needs_more_than_a_blank_stops_with_our_error(expression):
 
 @pytest.mark.parametrize(
     "statement",
-    ["____[0] = 1", "del ____[0]", "a, b = ____", "with ____: pass", "for x in ____: pass"],
+    [
+        "____[0] = 1",
+        "torch.ones(2)[0] = ____",
+        "del ____[0]",
+        "a, b = ____",
+        "with ____: pass",
+        "for x in ____: pass",
+    ],
 )
 def test_statements_stop_with_our_error(statement):
     with pytest.raises(Unanswered):
