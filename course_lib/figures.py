@@ -131,6 +131,15 @@ def batch_axis(axes: Axes) -> None:
     axes.set_xlabel("batch size")
 
 
+def log_axis(axes: Axes, name: str = "y") -> None:
+    """Make the axis "x" or "y" logarithmic, with ticks as 1, 2, 5, 10 in plain numbers."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())
+
+
 def error_axis(axes: Axes) -> None:
     """Make y the axis of an error, 1 - accuracy: logarithmic, with ticks as 5 %, 2 %, 1 %.
 

@@ -195,3 +195,15 @@ def test_the_label_of_a_line_that_leaves_the_axes_stays_inside(axes):
 def test_an_empty_plot_has_no_labels(axes):
     figures.label_lines(axes)
     assert not axes.texts
+
+
+def test_log_axis_has_plain_numbers():
+    figure, axes = plt.subplots()
+    axes.plot([1, 1000], [20, 700])
+    figures.log_axis(axes)
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in axes.get_yticklabels()]
+    assert {"20", "50", "100", "200", "500"} <= set(texts)
+    assert axes.get_yscale() == "log" and axes.get_xscale() == "linear"
+    assert not axes.yaxis.get_minorticklocs().size
+    plt.close(figure)

@@ -23,6 +23,7 @@ FLOORS = [
     {"training.sweep"},
     {"training"},
     {"exercises", "figures"},
+    {"explorers"},
     {"__init__"},
 ]
 LEVELS = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -6,6 +6,7 @@ A lesson that fails does not stop the others; it is named at the end, with its c
 """
 
 import argparse
+import copy
 import hashlib
 import re
 import shutil
@@ -21,6 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 
 from claims_page import claims_of
+from course_lib.explorers import animate
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -131,7 +133,9 @@ def write_page(notebook: nbformat.NotebookNode, name: str) -> None:
     exporter = HTMLExporter(
         template_file="lesson.html.j2", extra_loaders=[DictLoader({"lesson.html.j2": PAGE})]
     )
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
+    moving = copy.deepcopy(notebook)
+    animate(moving)
+    page, _ = exporter.from_notebook_node(moving, {"metadata": {"name": name}})
     (BUILD / f"{name}.html").write_text(LINK.sub(r'href="\1.html\2"', page))
 
 
