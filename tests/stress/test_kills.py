@@ -83,7 +83,7 @@ class Story:
                 os.killpg(each, signal.SIGKILL)
         else:
             self.process.kill()
-        self.process.communicate(timeout=30)  # the last one of them closes the pipe
+        self.process.communicate(timeout=60)  # the last one of them closes the pipe
         self.kills += 1
         return _phase(set(doing.values()))
 
