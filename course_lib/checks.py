@@ -37,12 +37,12 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
 
 
 def positive(name: str, value: Any) -> float:
-    """The argument `name` as a float, finite and above 0.
+    """The argument `name` as a float, above 0 and no larger than tensors can hold.
 
     Raises:
         ValueError: anything else.
     """
-    if not 0 < as_float(value) < math.inf:
+    if not 0 < as_float(value) <= torch.finfo(torch.get_default_dtype()).max:
         raise ValueError(f"{name}={value!r} must be a positive number, for instance 0.1")
     return float(value)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -197,7 +198,8 @@ def _two(name: str, values: Sequence[float]) -> tuple[float, float]:
     """Two numbers as floats, of which NumPy's small integers would overflow; NaN stays NaN."""
     given = checks.listed(values)
     floats = [checks.as_float(each) for each in given]
-    unknown = [f for f, each in zip(floats, given, strict=True) if math.isnan(f) and each == each]
+    pairs = zip(floats, given, strict=True)
+    unknown = [f for f, each in pairs if f != f and not (isinstance(each, Real) and each != each)]
     if len(floats) != 2 or unknown:
         raise ValueError(f"{name}={values!r} must be two numbers, such as (32, 128)")
     return floats[0], floats[1]

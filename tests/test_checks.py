@@ -47,7 +47,7 @@ def test_positive_numbers_become_floats(value):
 
 
 @pytest.mark.parametrize(
-    "value", [0, -0.1, math.inf, math.nan, True, "0.1", None, 1j, [0.1], 10**400]
+    "value", [0, -0.1, math.inf, math.nan, True, "0.1", None, 1j, [0.1], 10**400, 1e300]
 )
 def test_what_is_not_positive_is_named(value):
     with pytest.raises(ValueError) as error:

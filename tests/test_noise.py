@@ -358,7 +358,8 @@ def test_numpys_small_integers_do_not_overflow():
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, np.array(1), (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)]
+    "wrong",
+    [None, np.array(1), torch.ones(2, 2), (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)],
 )
 def test_what_are_not_two_numbers_is_named(wrong):
     with pytest.raises(ValueError, match="^sizes=.* must be two numbers"):

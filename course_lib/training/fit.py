@@ -139,11 +139,11 @@ def fit(
             together; the message names it and says what would do.
     """
     _check_network(network)
-    _check_data(data)
+    check_data(data)
     objective = Objective(loss, metrics)
     limits, seeds = _checked_limits(max_epochs, max_steps), checks.seeds(seeds)
     _check_stop(stop_at, objective)
-    callbacks = _checked_callbacks(callbacks)
+    callbacks = checked_callbacks(callbacks)
     _check_folder(cache)
     if callbacks and cache is not None:
         raise ValueError("cache cannot tell runs with different callbacks apart; give one of both")
@@ -179,12 +179,14 @@ def _check_network(network: Callable[[], nn.Module]) -> None:
         )
 
 
-def _check_data(data: TensorData) -> None:
+def check_data(data: TensorData) -> None:
+    """Refuse other data, before anything is asked of them."""
     if not isinstance(data, TensorData):
         raise ValueError(f"data must be a TensorData, such as Digits(), not {type(data).__name__}")
 
 
-def _checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+def checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """The callbacks as a list."""
     given = list(callbacks) if isinstance(callbacks, Iterable) else [None]
     if not all(isinstance(each, Callback) for each in given):
         raise ValueError(f"callbacks={callbacks!r} must be a list of Lightning's Callbacks")
