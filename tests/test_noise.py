@@ -362,9 +362,9 @@ def test_numpys_small_integers_do_not_overflow():
     [None, np.array(1), torch.ones(2, 2), (1,), (1, 2, 3), ("a", 2), (1, 10**400), (True, 2)],
 )
 def test_what_are_not_two_numbers_is_named(wrong):
-    with pytest.raises(ValueError, match="^sizes=.* must be two numbers"):
+    with pytest.raises(ValueError, match="(?s)^sizes=.* must be two numbers"):
         two_batch_noise(wrong, (1, 1))
-    with pytest.raises(ValueError, match="^squared_norms=.* must be two numbers"):
+    with pytest.raises(ValueError, match="(?s)^squared_norms=.* must be two numbers"):
         two_batch_noise((1, 2), wrong)
 
 
