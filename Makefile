@@ -18,7 +18,7 @@ lessons notebooks test: export COURSE_STRICT := 1
 bench: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help lab check test style types fast fix check-lowest check-newest
-.PHONY: lessons notebooks claims figures reproduce replicate bench stamp
+.PHONY: lessons notebooks claims figures reproduce replicate stress bench stamp
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,9 @@ reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write 
 
 replicate: $(READY) ## every learning claim on other seeds (SETS=20 START=100000 OUT=...; LESSONS=...)
 	@$(RUN) tools/replicate.py --sets $(SETS) --start $(START) --out $(OUT) $(LESSONS)
+
+stress: $(READY) ## kills, a hundred kinds of networks, 10,000 generated calls (half an hour)
+	@HYPOTHESIS_PROFILE=stress $(RUN) -m pytest tests/stress tests/generated -s --quiet
 
 bench: $(VENV)/.bench ## measure speed and memory (25 minutes), write build/benchmark.md
 	@echo "Measuring speed and memory (25 minutes; leave the machine alone meanwhile) ..."

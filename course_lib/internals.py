@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass, replace
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -109,7 +110,8 @@ def rendezvous_store() -> Store:
 
     Tried with torch 2.13: `torch.distributed.rendezvous`, which nobody documents.
     """
-    store, _, _ = next(torch.distributed.rendezvous("env://"))
+    soon = timedelta(minutes=1)  # for an agent that has died meanwhile nobody waits half an hour
+    store, _, _ = next(torch.distributed.rendezvous("env://", timeout=soon))
     return store
 
 
