@@ -1,8 +1,8 @@
-"""Execute lessons headless and print a table: lesson, minutes, claims measured.
+"""Execute lessons headless and print a table: lesson, minutes, peak memory, claims measured.
 
 The executed notebooks and their HTML pages go to build/. With --write the notebooks are executed
 in place instead, in the form in which they are committed: no trace of the run but its results.
-A lesson that fails does not stop the others; it is named at the end, with its cell.
+A lesson that fails, or needs more than 2 GiB, does not stop the others; it is named at the end.
 """
 
 import argparse
@@ -11,11 +11,13 @@ import hashlib
 import re
 import shutil
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import nbformat
+import psutil
 from jinja2 import DictLoader
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -28,9 +30,17 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_SECONDS = 600
-# Jupyter's own page template leaves out the alternative text of images.
+MOST_MEMORY = 2_048  # MiB, of a lesson's kernel and the processes that it starts
+SAMPLED = 0.5  # seconds from one look at the memory to the next
+FOLDED = "hide-input"  # the tag of a cell whose code is folded away, as Jupyter Book has it
+# Jupyter's own page template folds no cell and leaves out the alternative text of images.
 PAGE = """\
 {% extends "lab/index.html.j2" %}
+{% block input_group scoped %}
+{% if "hide-input" in cell.metadata.get("tags", []) %}
+<details><summary>Code</summary>{{ super() }}</details>
+{% else %}{{ super() }}{% endif %}
+{% endblock %}
 {% block data_png scoped %}
 <div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
 <img alt="{{ output | get_metadata("alt", "image/png") | escape_html }}"
@@ -60,6 +70,38 @@ class Client(NotebookClient):
         """Leave out messages to widgets."""
 
 
+class Memory:
+    """The most memory that this process's children, a kernel and its own, held at one time.
+
+    Pages that several of them share count once where the system tells (Linux), else once for each.
+    """
+
+    def __enter__(self) -> "Memory":
+        self.peak = 0  # MiB; 0 where nothing was seen
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLED):
+            children = psutil.Process().children(recursive=True)
+            self.peak = max(self.peak, sum(map(held, children)) >> 20)
+
+
+def held(process: psutil.Process) -> int:
+    """The bytes that a process holds; 0 if it has just ended."""
+    try:
+        memory = process.memory_full_info()
+    except psutil.Error:
+        return 0
+    return getattr(memory, "pss", memory.rss)
+
+
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
     """Execute all cells in `folder`; return what went wrong and in which cell, "" if nothing."""
     position = 0
@@ -87,20 +129,28 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Take out what differs from run to run: timings, widgets, the Python at hand, random ids."""
+    """Take out what differs from run to run: timings, widgets, the Python at hand, random ids.
+
+    Of a cell's metadata the tags stay, and what folds a cell so tagged in JupyterLab and on Colab.
+    """
     notebook.metadata = nbformat.from_dict(METADATA)
     seen = Counter()
     for cell in notebook.cells:
         seen[cell.source] += 1
         text = f"{cell.source}{seen[cell.source]}"
         cell.id = hashlib.sha256(text.encode()).hexdigest()[:8]
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = nbformat.from_dict(kept_metadata(cell.metadata.get("tags")))
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not passing(output)]
             for output in cell.outputs:
                 if output.output_type == "error":  # the way to it leads through this machine
                     output.traceback = [f"{output.ename}: {output.evalue}"]
+
+
+def kept_metadata(tags: list[str] | None) -> dict:
+    """The metadata with which a cell is committed."""
+    folds = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    return {**({"tags": tags} if tags else {}), **(folds if FOLDED in (tags or ()) else {})}
 
 
 def passing(output: nbformat.NotebookNode) -> bool:
@@ -167,20 +217,36 @@ def main(paths: list[Path], write: bool) -> int:
     rows, failures = [], []
     for count, path in enumerate(paths, 1):
         print(f"Executing lesson {count} of {len(paths)}: {path.stem} ...", flush=True)
-        notebook = nbformat.read(path, as_version=4)
-        start = time.perf_counter()
-        failure = execute(notebook, path.parent)
-        minutes = (time.perf_counter() - start) / 60
-        if not write:
-            write_executed(notebook, path)
-        elif not failure:
-            failure = write_in_place(notebook, path)
-        rows.append(f"{path.stem:<40}{minutes:>8.1f}{len(list(claims_of(notebook))):>17}")
+        row, failure = validated(path, write)
+        rows.append(row)
         failures += [f"{path.stem}, {failure}"] if failure else []
-    print(f"\n{'lesson':<40}{'minutes':>8}{'claims measured':>17}", *rows, sep="\n")
+    print("\n" + line("lesson", "minutes", "peak MiB", "claims measured"), *rows, sep="\n")
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return len(failures)
+
+
+def validated(path: Path, write: bool) -> tuple[str, str]:
+    """Execute one notebook and write it; return its row of the table and what went wrong."""
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    with Memory() as memory:
+        failure = execute(notebook, path.parent)
+    minutes = (time.perf_counter() - start) / 60
+    if not failure and memory.peak > MOST_MEMORY:
+        failure = f"it needed {memory.peak:,} MiB of memory, more than {MOST_MEMORY:,}"
+    if not write:
+        write_executed(notebook, path)
+    elif not failure:
+        failure = write_in_place(notebook, path)
+    claims = len(list(claims_of(notebook)))
+    peak = f"{memory.peak:,}" if memory.peak else "-"
+    return line(path.stem, f"{minutes:.1f}", peak, claims), failure
+
+
+def line(lesson: str, minutes: str, peak: str, claims: object) -> str:
+    """A row of the table."""
+    return f"{lesson:<40}{minutes:>8}{peak:>10}{claims:>17}"
 
 
 if __name__ == "__main__":

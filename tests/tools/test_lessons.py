@@ -1,5 +1,9 @@
 """tools/lessons.py: lessons are executed headless, and what fails is named."""
 
+import subprocess
+import sys
+import time
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -34,10 +38,69 @@ def test_a_lesson_that_fails_is_named_and_stops_no_other(notebook, tmp_path, cap
     table, failed = capsys.readouterr()
     assert table.startswith("Executing lesson 1 of 2: 1_bad ...\nExecuting lesson 2 of 2: 2_good")
     rows = [line.split() for line in table.splitlines()[-2:]]
-    assert [(name, claims) for name, minutes, claims in rows] == [("1_bad", "0"), ("2_good", "1")]
+    assert [(row[0], row[-1]) for row in rows] == [("1_bad", "0"), ("2_good", "1")]
+    assert all(len(row) == 4 for row in rows)  # and minutes and memory between
     assert failed == "FAILED: 1_bad, cell 2: ZeroDivisionError: division by zero\n"
     assert nbformat.read(tmp_path / "build/2_good.ipynb", 4).cells[1].outputs
     assert "42" in (tmp_path / "build/2_good.html").read_text()
+
+
+HOLDS = "import time; content = bytearray(300 << 20); time.sleep(60)"
+STARTS = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@pytest.mark.slow
+def test_memory_counts_a_kernel_and_the_processes_that_it_starts():
+    with lessons.Memory() as memory:
+        kernel = subprocess.Popen([sys.executable, "-c", STARTS, HOLDS])
+        deadline = time.monotonic() + 30
+        while memory.peak < 300 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for process in [*lessons.psutil.Process(kernel.pid).children(), kernel]:
+            process.kill()
+        kernel.wait()
+    assert 300 <= memory.peak < 450
+
+
+def test_a_lesson_that_needs_too_much_memory_fails(notebook, monkeypatch, capsys):
+    monkeypatch.setattr(lessons, "held", lambda process: 3_000 << 20)
+    monkeypatch.setattr(lessons, "SAMPLED", 0.01)
+    assert lessons.main([notebook("1.ipynb", "1")], write=False) == 1
+    table, failed = capsys.readouterr()
+    assert "peak MiB" in table.splitlines()[-2]
+    peak = table.splitlines()[-1].split()[2]
+    assert failed == f"FAILED: 1, it needed {peak} MiB of memory, more than 2,048\n"
+
+
+def test_memory_that_nobody_saw_is_a_dash(notebook, monkeypatch, capsys):
+    monkeypatch.setattr(lessons, "SAMPLED", 60)
+    assert lessons.main([notebook("1.ipynb", "1")], write=False) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[2] == "-"
+
+
+def test_a_process_that_has_ended_holds_nothing():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    process = lessons.psutil.Process(ended.pid)
+    ended.wait()
+    assert lessons.held(process) == 0
+
+
+def test_a_cell_so_tagged_is_folded_everywhere(notebook, tmp_path):
+    path = notebook("1.ipynb", "6 * 7", "7 * 9")
+    asked = nbformat.read(path, as_version=4)
+    asked.cells[0].metadata = nbformat.from_dict({"tags": ["hide-input"], "other": 1})
+    nbformat.write(asked, path)
+    assert lessons.main([path], write=True) == 0
+    folded, plain = nbformat.read(path, as_version=4).cells
+    assert folded.metadata == {
+        "tags": ["hide-input"],
+        "jupyter": {"source_hidden": True},
+        "cellView": "form",
+    }
+    assert plain.metadata == {}
+    lessons.main([path], write=False)
+    page = (tmp_path / "build/1.html").read_text()
+    assert page.count("<details><summary>Code</summary>") == 1
 
 
 def test_the_page_keeps_the_alternative_text_of_a_figure(notebook, tmp_path):
