@@ -23,8 +23,20 @@ def number(answer: object) -> float:
     return values.item()
 
 
-def single_run(answer: object) -> pd.DataFrame:
-    """The history of the one run handed in."""
+def single_run(
+    answer: object,
+    *,
+    batch_size: int | None = None,
+    largest: int | None = None,
+    epochs: int | None = None,
+) -> pd.DataFrame:
+    """The history of the one run handed in.
+
+    Args:
+        answer: what was handed in.
+        batch_size, epochs: what the exercise does not let the learner change.
+        largest: the largest batch size allowed.
+    """
     history = getattr(answer, "history", answer)
     if not isinstance(history, pd.DataFrame) or "batch_size" not in history:
         raise Mistake(
@@ -32,32 +44,25 @@ def single_run(answer: object) -> pd.DataFrame:
         )
     if history["batch_size"].nunique() != 1:
         raise Mistake("These are runs of several batch sizes. Hand in a single run.")
-    return history
-
-
-def repeated_run(
-    answer: object,
-    *,
-    batch_size: int | None = None,
-    largest: int | None = None,
-    epochs: int | None = None,
-) -> pd.DataFrame:
-    """The history of the one run handed in, which has enough seeds to show something.
-
-    Args:
-        answer: what was handed in.
-        batch_size, epochs: what the exercise does not let the learner change.
-        largest: the largest batch size allowed.
-    """
-    history = single_run(answer)
-    size, seeds = history["batch_size"].iloc[0], history["seed"].nunique()
+    size = history["batch_size"].iloc[0]
     if batch_size and size != batch_size:
         raise Mistake(f"The batch size is {size}. Leave it at {batch_size}.")
     if largest and size > largest:
         raise Mistake(f"The batch size is {size}. Leave it at {largest} or below.")
     if epochs and (last := history["epoch"].max()) != epochs:
         raise Mistake(f"The run has {last:g} epochs. Leave it at {epochs}.")
-    if seeds < MIN_SEEDS:
+    return history
+
+
+def repeated_run(answer: object, **fixed: int) -> pd.DataFrame:
+    """The history of the one run handed in, which has enough seeds to show something.
+
+    Args:
+        answer: what was handed in.
+        **fixed: what the learner may not change, as in `single_run`.
+    """
+    history = single_run(answer, **fixed)
+    if (seeds := history["seed"].nunique()) < MIN_SEEDS:
         raise Mistake(f"This run has {seeds} seeds. Show it for {MIN_SEEDS} or more.")
     return history
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from course_lib.exercises.judges import number, numeric, repeated_run, too_late
+from course_lib.exercises.judges import number, numeric, repeated_run, single_run, too_late
 from course_lib.exercises.question import Mistake, Question
 from exercise_rules import made_up_run
 
@@ -44,6 +44,7 @@ def test_a_single_number_may_have_any_form(answer):
     assert number(torch.tensor(1.5, requires_grad=True)) == 1.5
 
 
+@pytest.mark.parametrize("judged", [single_run, repeated_run])
 @pytest.mark.parametrize(
     ("fixed", "message"),
     [
@@ -52,9 +53,9 @@ def test_a_single_number_may_have_any_form(answer):
         ({"epochs": 4}, "The run has 10 epochs. Leave it at 4."),
     ],
 )
-def test_what_an_exercise_fixes_must_not_be_changed(fixed, message):
+def test_what_an_exercise_fixes_must_not_be_changed(judged, fixed, message):
     with pytest.raises(Mistake, match=message):
-        repeated_run(run(), **fixed)
+        judged(run(), **fixed)
 
 
 def test_one_lucky_seed_is_no_repeated_run():
@@ -63,9 +64,10 @@ def test_one_lucky_seed_is_no_repeated_run():
 
 
 @pytest.mark.parametrize("fixed", [{}, {"batch_size": 32, "epochs": 10}, {"largest": 32}])
-def test_a_repeated_run_is_its_history(fixed):
-    history = run()
+def test_a_run_that_will_do_is_its_history(fixed):
+    history, single = run(), run(seeds=1)
     assert repeated_run(history, **fixed) is history
+    assert single_run(single, **fixed) is single
 
 
 def test_seeds_that_are_too_late_are_counted():
