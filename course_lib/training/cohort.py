@@ -180,6 +180,7 @@ class Cohort(LightningModule):
     def _counted(self, values: Tensor, own: Tensor | int) -> Tensor:
         """What a part adds to a sum: nothing where it has no weight, and therefore no mean."""
         masses = torch.as_tensor(own, device=values.device)
+        values = values.to(torch.promote_types(values.dtype, torch.float32))  # sums take the digits
         return torch.where(masses > 0, values * masses, 0)
 
     @torch.no_grad()
@@ -283,11 +284,10 @@ def _each(update: Callable[[Batch], None], batches: list[Batch]) -> None:
 
 def _stack(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """One parameter's gradients in all networks; 0 where a network has not used it."""
-    dense = [g.to_dense() if g is not None and g.is_sparse else g for g in gradients]
-    some = next((gradient for gradient in dense if gradient is not None), None)
+    some = next((gradient for gradient in gradients if gradient is not None), None)
     if some is None:
         return None
-    return torch.stack([torch.zeros_like(some) if each is None else each for each in dense])
+    return torch.stack([torch.zeros_like(some) if each is None else each for each in gradients])
 
 
 def _beside(masses: Tensor, values: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class Graphs:
         self.replicas, self.make = replicas, make
         self._graphs: dict[Hashable, Graph] = {}
         self._hopeless: set[str] = set()  # what failed once is not tried for the other graphs
+        self._runs: dict[Hashable, bool] = {}  # which graphs can be called
 
     def update(self, optimizer: Optimizer, batch: Batch, calls: int) -> Pass | None:
         """Gradients and the optimizer's step, in place. It must have made a step before."""
@@ -73,15 +74,30 @@ class Graphs:
         batch: Batch,
         calls: int,
     ) -> Pass | None:
-        shapes = tuple(part.shape for part in batch)
-        graph = self._graphs.setdefault((key, shapes), Graph(function, self._hopeless))
-        graph.prepare([*tensors, *batch], calls)
-        return partial(graph.function, *tensors) if graph.operations else None
+        form, example = (key, tuple(part.shape for part in batch)), [*tensors, *batch]
+        graph = self._graphs.setdefault(form, Graph(function, self._hopeless))
+        graph.prepare(example, calls)
+        if graph.operations and form not in self._runs:
+            self._runs[form] = _runs(graph.function, example)
+        return partial(graph.function, *tensors) if self._runs.get(form) else None
 
     @cached_property
     def _kind(self) -> str | None:
         """How the optimizer's step can be recorded."""
         return recordable(self.make)
+
+
+def _runs(recorded: Function, example: Sequence[Tensor]) -> bool:
+    """Whether recorded operations can be called, tried on copies.
+
+    They are recorded for the memory layouts that PyTorch foretells, which are not always those
+    that its operations make; a view of such a tensor fails.
+    """
+    try:
+        recorded(*(tensor.clone() for tensor in example))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _update(replicas: Replicas, step: Step, lr: float | None, *tensors: Tensor) -> list[Tensor]:

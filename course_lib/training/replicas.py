@@ -37,6 +37,7 @@ class Replicas(nn.Module):
         networks: the S networks.
         alone: None, or the reason why every network is trained by itself, as the hand-written
             loop trains it (`refusals.examine` finds it).
+        make: makes one network.
         count: how many stacked tensors there are.
         keep_to_self: whether networks that are trained alone may change more than their tensors,
             or draw random numbers; then one follows the other, each with its own random numbers.
@@ -50,38 +51,50 @@ class Replicas(nn.Module):
         self, network: Callable[[], nn.Module], seeds: Sequence[int], objective: Objective
     ):
         super().__init__()
-        self.seeds, self.objective = list(seeds), objective
+        self.make, self.seeds, self.objective = network, list(seeds), objective
         made = [seeded(network, seed) for seed in seeds]
         self.networks, self.random_states = [each for each, _ in made], [s for _, s in made]
         self.alone: str | None = None
         self.keep_to_self = False
         _check_form(network, self.networks)
-        for name, parameter in self.networks[0].named_parameters():
-            stack = torch.stack([net.get_parameter(name).detach() for net in self.networks])
-            self.register_parameter(_flat(name), nn.Parameter(stack, parameter.requires_grad))
-        for name, _ in self.networks[0].named_buffers():
-            stack = torch.stack([net.get_buffer(name) for net in self.networks])
-            self.register_buffer(_flat(name), stack)
-        self.count = len(self.tensors())
+        held, trained = [dict(_tensors(each)) for each in self.networks], self.names()[0]
+        for name, first in held[0].items():
+            stack = torch.stack([own[name].detach() for own in held])
+            if name in trained:
+                self.register_parameter(_flat(name), nn.Parameter(stack, first.requires_grad))
+            else:
+                self.register_buffer(_flat(name), stack)
+        self.count, self._places = len(held[0]), _places(self.networks[0])
         self.link()
 
     def link(self) -> None:
         """Make each network's tensors views of the stacked ones, on the device of these."""
-        for index, network in enumerate(self.networks):
-            for name, tensor in _tensors(network):
-                tensor.data = getattr(self, _flat(name)).data[index]
+        for tensor, mine in self._pairs():
+            tensor.data = mine
 
     def collect(self) -> None:
         """Take over the buffers that a network has replaced instead of changing them in place."""
+        for tensor, mine in self._pairs():
+            if not tensor.requires_grad and tensor.data_ptr() != mine.data_ptr():
+                mine.copy_(tensor)
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each network's tensors, and its slices of the stacked ones."""
+        stacks = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         for index, network in enumerate(self.networks):
-            for name, buffer in network.named_buffers():
-                mine = getattr(self, _flat(name))[index]
-                if buffer.data_ptr() != mine.data_ptr():
-                    mine.copy_(buffer)
+            for name, tensor in _tensors(network):
+                if _flat(name) in stacks:
+                    yield tensor, stacks[_flat(name)].data[index]
+
+    def restore(self, tensors: Sequence[Tensor]) -> None:
+        """Give parameters and buffers the values of these stacked tensors."""
+        for own, given in zip(self.tensors(), tensors, strict=True):
+            own.copy_(given)
+        self.link()
 
     def copies(self) -> list[nn.Module]:
         """Copies of the networks as they are now, in eval mode."""
-        return [copy.deepcopy(network).eval() for network in self.networks]
+        return [_copy(network).eval() for network in self.networks]
 
     def released(self) -> list[nn.Module]:
         """The networks themselves, in eval mode, with tensors of their own."""
@@ -140,9 +153,10 @@ class Replicas(nn.Module):
         return self.objective.measured(self._outputs(tensors, x), *targets)
 
     def _outputs(self, tensors: list[Tensor], x: Tensor) -> Tensor:
-        state = dict(zip(sum(self.names(), []), tensors, strict=True))
-        with ConvolutionsAsProducts():
-            return functional_call(self.networks[0], state, (x,))
+        state, form = {name: tensors[index] for name, index in self._places}, self.networks[0]
+        with ConvolutionsAsProducts(), attributes_kept(form):
+            # PyTorch's own tying leaves such tensors in modules that have two names.
+            return functional_call(form, state, (x,), tie_weights=False)
 
     # Each network by itself.
 
@@ -158,6 +172,9 @@ class Replicas(nn.Module):
         network.zero_grad()
         with torch.enable_grad(), self._own_random_numbers(index):
             self.objective(network(x.clone() if self.alone else x), *targets).backward()
+        for parameter in network.parameters():  # what an embedding with sparse=True asks for
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> list[Tensor]:
@@ -216,6 +233,18 @@ def evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def attributes_kept(network: nn.Module) -> Iterator[None]:
+    """What a stacked pass leaves in a module's attributes belongs to no network: it is dropped."""
+    kept = [(vars(module), dict(vars(module))) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for attributes, before in kept:
+            attributes.clear()
+            attributes.update(before)
+
+
 def forked_random_numbers() -> AbstractContextManager[None]:
     """What is drawn inside leaves PyTorch's random state as it was."""
     return torch.random.fork_rng(devices=_gpu())
@@ -241,6 +270,39 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_buffers()
 
 
+def _places(network: nn.Module) -> list[tuple[str, int]]:
+    """Where modules hold tensors, each place by one name; and which of all tensors it is.
+
+    A tensor may have several places, and a module several names, of which PyTorch takes one.
+    """
+    index = {id(tensor): number for number, (_, tensor) in enumerate(_tensors(network))}
+    own = {"recurse": False, "remove_duplicate": False}
+    return [
+        (name, index[id(tensor)])
+        for prefix, module in network.named_modules()
+        for held in (module.named_parameters(prefix, **own), module.named_buffers(prefix, **own))
+        for name, tensor in held
+    ]
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    """A copy; of results that a pass has left in an attribute, the numbers."""
+    results = {
+        id(value): value.detach().clone()
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    try:
+        return copy.deepcopy(network, results)
+    except Exception as error:
+        raise ValueError(
+            f"network={type(network).__name__} cannot be copied ({type(error).__name__}: {error}); "
+            "one that draws random numbers or changes itself is evaluated on copies, so that "
+            "evaluation does not change its training: let copy.deepcopy copy it"
+        ) from error
+
+
 def _flat(name: str) -> str:
     """A name without dots, which no module takes."""
     return name.replace(".", "/")
@@ -252,6 +314,8 @@ def _check_form(network: Callable[[], nn.Module], networks: list[nn.Module]) -> 
     owned = [
         id(tensor) for each in networks for tensor in each.parameters() if tensor.requires_grad
     ]
+    if not owned:
+        raise ValueError(f"network={network!r} has no parameters to train: none, or all are frozen")
     if len(set(owned)) < len(owned):
         raise ValueError(
             f"network={network!r} must make a network with parameters of its own each time it is "

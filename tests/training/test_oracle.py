@@ -56,6 +56,7 @@ def assert_equals_loop(make, data, tolerance, *, optimizer="momentum", batch_siz
     return run
 
 
+@pytest.mark.filterwarnings("ignore:the network has numbers")
 @pytest.mark.parametrize("batch_size", [16, 150])
 @pytest.mark.parametrize("optimizer", CASES)
 @pytest.mark.parametrize("network", [*STACKED, *ALONE])

@@ -22,8 +22,12 @@ from course_lib.training.refusals import (
 from course_lib.training.replicas import Replicas
 from zoo import (
     ALONE,
+    KINDS,
+    NOT,
     STACKED,
     Counting,
+    FromNumPy,
+    FromPython,
     Head,
     hand_written_loop,
     largest_difference,
@@ -169,53 +173,20 @@ def examined(network, samples=None, loss=F.cross_entropy, metrics=accuracy, seed
     return replicas
 
 
-RANDOM, CANNOT = "random numbers", "operations that cannot be stacked"
-REASONS = {
-    "dropout": RANDOM,
-    "functional dropout": RANDOM,
-    "noise": RANDOM,
-    "random slopes": RANDOM,
-    "stochastic depth": RANDOM,
-    "attention with dropout": RANDOM,
-    "LSTM": CANNOT,
-    "GRU": CANNOT,
-    "LSTM with dropout": RANDOM,
-    "spectral norm": "",
-    "drawn attribute": "that differ when stacked",
-    "assigned buffer": "",
-    "gradient hook": "hooks on its gradients",
-    "in place": "changes its input",
-    "branching": CANNOT,
-}
-
-
+@pytest.mark.filterwarnings("ignore:the network has")
 @pytest.mark.parametrize("kind", ALONE)
 def test_examine_finds_the_reason(kind):
     replicas = examined(ALONE[kind])
-    assert replicas.alone and REASONS[kind] in replicas.alone
-    draws = REASONS[kind] == RANDOM
-    assert replicas.keep_to_self == (draws or kind == "gradient hook")
-    assert replicas.alone not in NOT_REPRODUCIBLE
+    assert replicas.alone and KINDS[kind].reason in replicas.alone
+    keep = ("random numbers", "hooks", "numbers or lists")
+    assert replicas.keep_to_self == replicas.alone.startswith(keep)
+    assert (replicas.alone in NOT_REPRODUCIBLE) == (kind == "counting")
 
 
 @pytest.mark.parametrize("kind", STACKED)
 def test_examine_finds_nothing_where_nothing_is(kind):
     replicas = examined(STACKED[kind])
     assert replicas.alone is None and not replicas.keep_to_self
-
-
-class FromNumPy(Head):
-    def middle(self, hidden):
-        import numpy as np
-
-        return hidden.relu() * np.random.rand()  # noqa: NPY002
-
-
-class FromPython(Head):
-    def middle(self, hidden):
-        import random
-
-        return hidden.relu() * random.random()
 
 
 class Lists(Head):
@@ -247,7 +218,7 @@ class FirstOfBatch(Head):
 @pytest.mark.parametrize("split", ["fixed", "seed"])
 def test_examine_tries_batches_of_the_form_that_training_has(split):
     replicas = examined(FirstOfBatch, noisy_digits(split=split))
-    assert CANNOT in replicas.alone
+    assert "operations that cannot be stacked" in replicas.alone
 
 
 def test_networks_that_share_a_layer_are_refused():
@@ -262,14 +233,39 @@ class LateBranch(Head):
 
     def __init__(self):
         super().__init__()
-        self.shift = torch.rand(()).item()
+        shift = torch.rand(()).item()  # which no attribute shows
+        self.shifted = lambda hidden: hidden + shift
 
     def middle(self, hidden):
-        return hidden.relu() if self.training else hidden.relu() + self.shift
+        return hidden.relu() if self.training else self.shifted(hidden.relu())
 
 
 def test_what_differs_in_eval_mode_alone_is_found():
     assert examined(LateBranch).alone == "measures that differ when stacked"
+
+
+class Neighbours(Head):
+    """Each sample is added to the next one of its batch."""
+
+    def middle(self, hidden):
+        return (hidden + hidden.roll(1, 0)).tanh()
+
+
+def test_a_network_for_which_the_order_matters_is_given_shuffled_batches():
+    replicas = examined(Neighbours)
+    assert replicas.alone is None and replicas.keep_to_self
+
+
+REFUSED = [name for name, kind in KINDS.items() if kind.trained == NOT and name != "an instance"]
+
+
+@pytest.mark.filterwarnings("ignore:the network has")
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_trained_as_the_loop_does_is_refused_by_name(kind, float64):
+    settings = {"batch_size": 16, "lr": 0.1, "seeds": 2, "max_epochs": 4, "metrics": {}}
+    with pytest.raises(ValueError, match=KINDS[kind].reason) as refused:
+        fit(KINDS[kind].make, noisy_digits(), **settings)
+    assert not re.search(r"vmap|functorch|BatchedTensor", str(refused.value))
 
 
 def test_a_loss_that_draws_random_numbers_is_found():
@@ -277,7 +273,7 @@ def test_a_loss_that_draws_random_numbers_is_found():
         return F.cross_entropy(outputs + torch.randn_like(outputs), targets)
 
     replicas = examined(MLP, loss=noisy)
-    assert replicas.alone == RANDOM and replicas.keep_to_self
+    assert replicas.alone == "random numbers" and replicas.keep_to_self
 
 
 def test_examine_leaves_the_random_state_alone():
@@ -331,7 +327,6 @@ UNFIT = {
     ),
     "no loss": (linear(), Y, Y, {"loss": none}, "NoneType"),
     "float labels": (linear(), FLOATS, FLOATS, {"metrics": {}}, r"\(torch.float32\)"),
-    "nothing to train": (lambda: nn.Linear(3, 4).requires_grad_(False), Y, Y, {}, "grad"),
 }
 
 

@@ -1,0 +1,383 @@
+"""Layers and blocks without convolutions: most of them are stacked."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
+
+from course_lib.models import F1, MLP, LeNet
+
+from .kinds import CANNOT, Head, alone, between, images, stacked, words
+
+stacked("MLP", quick=True)(MLP)
+stacked("LeNet", quick=True)(LeNet)
+stacked("F1", quick=True)(partial(F1, shape=(1, 8, 8), width=64))
+stacked("linear classifier")(images())
+
+ACTIVATIONS = [nn.PReLU, nn.Softplus, nn.SiLU, nn.Hardswish, nn.Softsign, nn.GLU, nn.Tanhshrink]
+for each in ACTIVATIONS:
+    width = 8 if each is nn.GLU else 16
+    stacked(each.__name__, quick=each in (nn.PReLU, nn.Softplus))(
+        between(each, partial(nn.Linear, width, 16))
+    )
+
+# Normalization.
+
+NORMS = {
+    "layer norm": partial(nn.LayerNorm, 16),
+    "RMS norm": partial(nn.RMSNorm, 16),
+    "group norm": partial(nn.GroupNorm, 4, 16),
+    "batch norm 1d": partial(nn.BatchNorm1d, 16),
+    "batch norm without weights": partial(nn.BatchNorm1d, 16, affine=False),
+    "batch norm without running statistics": partial(nn.BatchNorm1d, 16, track_running_stats=False),
+}
+for name, make in NORMS.items():
+    stacked(name, quick="norm 1d" in name or "r norm" in name)(between(make, nn.GELU))
+alone("batch norm with a plain mean", CANNOT)(between(partial(nn.BatchNorm1d, 16, momentum=None)))
+
+conv = partial(nn.Conv2d, 1, 4, 3, bias=False)
+stacked("batch norm 2d", quick=True)(images(conv, partial(nn.BatchNorm2d, 4), nn.ReLU))
+stacked("batch norm 3d")(
+    images(partial(nn.Conv3d, 1, 2, 2), partial(nn.BatchNorm3d, 2), nn.ReLU, shape=(1, 4, 4, 4))
+)
+stacked("instance norm", quick=True)(images(conv, partial(nn.InstanceNorm2d, 4)))
+stacked("instance norm with running statistics")(
+    images(conv, partial(nn.InstanceNorm2d, 4, affine=True, track_running_stats=True))
+)
+stacked("local response norm")(images(conv, nn.ReLU, partial(nn.LocalResponseNorm, 3)))
+
+
+@stacked("shared batch norm")
+class SharedBatchNorm(Head):
+    """One layer of statistics, for two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.second = nn.BatchNorm1d(16), nn.Linear(16, 16)
+
+    def middle(self, hidden):
+        return self.norm(self.second(self.norm(hidden).relu())).relu()
+
+
+@stacked("frozen batch norm", quick=True)
+def frozen_batch_norm():
+    return eval_mode(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)), 1)
+
+
+def eval_mode(network: nn.Module, index: int) -> nn.Module:
+    network[index].eval()
+    return network
+
+
+# Reparametrized weights.
+
+
+def decorated(decorate, *arguments) -> nn.Module:
+    network = Head()
+    decorate(network.first, *arguments)
+    return network
+
+
+class Symmetric(nn.Module):
+    """Weights of a square matrix of which only the upper half counts."""
+
+    def forward(self, weight):
+        return weight.triu() + weight.triu(1).mT
+
+
+stacked("weight norm", quick=True)(lambda: decorated(weight_norm))
+alone("spectral norm", "", quick=True)(lambda: decorated(spectral_norm))
+stacked("orthogonal weights")(lambda: decorated(orthogonal))
+alone("weight norm, as it once was", "")(lambda: decorated(nn.utils.weight_norm))
+alone("spectral norm, as it once was", "")(lambda: decorated(nn.utils.spectral_norm))
+alone("pruned weights", "")(lambda: decorated(nn.utils.prune.l1_unstructured, "weight", 0.5))
+
+
+@stacked("own parametrization")
+class Parametrized(Head):
+    def __init__(self):
+        super().__init__()
+        self.square = nn.Linear(16, 16)
+        parametrize.register_parametrization(self.square, "weight", Symmetric())
+
+    def middle(self, hidden):
+        return self.square(hidden).tanh()
+
+
+# Blocks.
+
+
+@stacked("residual block")
+class Residual(Head):
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+
+    def middle(self, hidden):
+        return (hidden + self.block(hidden)).relu()
+
+
+@stacked("highway")
+class Highway(Head):
+    def __init__(self):
+        super().__init__()
+        self.gate, self.change = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def middle(self, hidden):
+        gate = self.gate(hidden).sigmoid()
+        return gate * self.change(hidden).relu() + (1 - gate) * hidden
+
+
+@stacked("maxout")
+class Maxout(Head):
+    def __init__(self):
+        super().__init__()
+        self.pieces = nn.Linear(16, 48)
+
+    def middle(self, hidden):
+        return self.pieces(hidden).unflatten(1, (16, 3)).amax(2)
+
+
+@stacked("bilinear")
+class Bilinear(Head):
+    def __init__(self):
+        super().__init__()
+        self.pair = nn.Bilinear(16, 16, 16)
+
+    def middle(self, hidden):
+        return self.pair(hidden, hidden.tanh()).tanh()
+
+
+@stacked("cosine similarity with learned temperature")
+class Cosine(Head):
+    """Its temperature is a parameter without dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.classes, self.temperature = (
+            nn.Parameter(torch.randn(10, 64)),
+            nn.Parameter(torch.ones(())),
+        )
+
+    def forward(self, x):
+        return F.cosine_similarity(x.flatten(1)[:, None], self.classes, dim=2) * self.temperature
+
+
+@stacked("siamese")
+class Siamese(Head):
+    """Both halves of the image go through the same layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(32, 16)
+
+    def forward(self, x):
+        upper, lower = self.first(x.flatten(1).unflatten(1, (2, 32))).relu().unbind(1)
+        return self.last((upper - lower).abs())
+
+
+@stacked("mixture of experts")
+class Experts(Head):
+    """Each sample goes to the two best of four experts."""
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(16, 4)
+        self.experts = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+
+    def middle(self, hidden):
+        best, index = self.router(hidden).topk(2)
+        outputs = torch.stack([expert(hidden) for expert in self.experts], 1)
+        chosen = outputs.gather(1, index[..., None].expand(-1, -1, 16))
+        return (best.softmax(1)[..., None] * chosen).sum(1).relu()
+
+
+@alone("mixture of experts, samples sent by masks", CANNOT)
+class Masks(Experts):
+    """Each expert is given the samples whose best expert it is: how many, the values decide."""
+
+    def middle(self, hidden):
+        best, outputs = self.router(hidden).argmax(1), torch.zeros_like(hidden)
+        for index, expert in enumerate(self.experts):
+            outputs[best == index] = expert(hidden[best == index])
+        return outputs.relu()
+
+
+@stacked("modules and parameters by name")
+class ByName(Head):
+    def __init__(self):
+        super().__init__()
+        self.by_name = nn.ModuleDict({"left": nn.Linear(16, 16), "right": nn.Linear(16, 16)})
+        self.scales = nn.ParameterDict({"left": torch.ones(16), "right": torch.ones(1)})
+        self.shifts = nn.ParameterList([torch.zeros(16), torch.zeros(1)])
+
+    def middle(self, hidden):
+        left, right = (self.scales[n] * self.by_name[n](hidden) for n in ("left", "right"))
+        return (left + self.shifts[0]).relu() + (right + self.shifts[1]).tanh()
+
+
+@stacked("autoencoder", loss=lambda outputs, targets: outputs.square().mean())
+class Autoencoder(nn.Module):
+    """Returns what is left to reconstruct."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.decode = nn.Linear(64, 8), nn.Linear(8, 64)
+
+    def forward(self, x):
+        return self.decode(self.encode(x.flatten(1)).tanh()).view_as(x) - x
+
+
+@stacked("hypernetwork")
+class Hypernetwork(Head):
+    """One layer makes another one's weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.makes, self.code = nn.Linear(4, 16 * 16), nn.Parameter(torch.ones(4))
+
+    def middle(self, hidden):
+        return F.linear(hidden, self.makes(self.code).view(16, 16)).tanh()
+
+
+@stacked("Fourier features")
+class Fourier(Head):
+    """Frequencies in a buffer, which each seed draws for itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(16, 8))
+
+    def middle(self, hidden):
+        waves = hidden @ self.frequencies
+        return torch.cat([waves.sin(), waves.cos()], 1)
+
+
+@stacked("ensemble by vmap")
+class Ensemble(Head):
+    """Four small networks, stacked by the network itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(4, 16, 16) / 4)
+
+    def middle(self, hidden):
+        return torch.vmap(lambda weight: (hidden @ weight).relu())(self.weights).mean(0)
+
+
+# Tensor operations.
+
+OPERATIONS = {
+    "FFT": lambda h: torch.fft.rfft(h).abs(),
+    "einsum": lambda h: torch.einsum("bi,bj->bij", h, h).flatten(1).tanh(),
+    "sort": lambda h: h.sort(1).values,
+    "top k": lambda h: h.topk(5, 1).values,
+    "cumulated sum": lambda h: h.cumsum(1).tanh(),
+    "where": lambda h: torch.where(h > 0, h, 0.1 * h.exp()),
+    "gather": lambda h: h.gather(1, h.argsort(1)),
+    "scatter": lambda h: torch.zeros_like(h).scatter(1, h.argsort(1), h),
+    "added at indices": lambda h: torch.zeros_like(h).index_add(1, torch.arange(16) // 2, h),
+    "singular values": lambda h: torch.linalg.svdvals(h.unflatten(1, (4, 4)) + torch.eye(4)),
+    "pairwise distances": lambda h: torch.cdist(h, h.new_ones(3, 16)),
+    "softmax over the batch": lambda h: h.softmax(0),
+    "neighbours in the batch": lambda h: h + 0.5 * h.roll(1, 0).tanh(),
+    "roll and flip": lambda h: h.roll(3, 1) + 2 * h.flip(1).relu(),
+    "changed in place": lambda h: h.mul(2).add_(1).tanh_(),
+    "filled by index": lambda h: _filled(h),
+    "masked": lambda h: h.masked_fill(h < 0, 0.0),
+    "detached part": lambda h: h * h.detach().sigmoid(),
+    "straight through": lambda h: h + (h.round() - h).detach(),
+    "long loop": lambda h: _euler(h),
+}
+
+
+def _filled(hidden: Tensor) -> Tensor:
+    filled = torch.zeros_like(hidden)
+    filled[:, ::2] = hidden[:, 1::2]
+    return filled
+
+
+def _euler(hidden: Tensor) -> Tensor:
+    for _ in range(20):
+        hidden = hidden + 0.05 * hidden.roll(1, 1).tanh()
+    return hidden
+
+
+class Operation(Head):
+    """A function between the layers."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.last = nn.Linear(function(torch.ones(2, 16)).shape[1], 10)
+        self.middle = function
+
+
+for name, function in OPERATIONS.items():
+    stacked(name)(partial(Operation, function))
+stacked("put at indices")(
+    partial(Operation, lambda h: h.index_put((torch.arange(2), torch.arange(2)), h.new_zeros(2)))
+)
+
+
+# Of words.
+
+
+class Words(nn.Module):
+    """A mean of embeddings."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.words, self.last = nn.Embedding(12, 8, **options), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.last(self.words(x).mean(1))
+
+
+stacked("embedding", data=words, quick=True)(Words)
+alone("embedding with padding", "", data=words, quick=True)(partial(Words, padding_idx=0))
+alone("embedding of bounded norm", "in eval mode", data=words)(partial(Words, max_norm=1.0))
+alone("sparse embedding", CANNOT, data=words, needs="SGD")(partial(Words, sparse=True))
+
+
+@stacked("bag of embeddings", data=words)
+class Bag(Words):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.EmbeddingBag(12, 8)
+
+    def forward(self, x):
+        return self.last(self.words(x))
+
+
+@stacked("decoder tied to its embedding", data=words)
+class TiedDecoder(Words):
+    """The last layer's weights are the embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(8, 12, bias=False)
+        self.last.weight = self.words.weight
+
+    def forward(self, x):
+        return super().forward(x)[:, :4]
+
+
+@stacked("one-hot words", data=words)
+class OneHot(Words):
+    def forward(self, x):
+        return self.last(F.one_hot(x, 12).to(self.last.weight.dtype).mean(1)[:, :8])
+
+
+@stacked("position by sine and learned", data=words)
+class Positions(Words):
+    def __init__(self):
+        super().__init__()
+        angles = torch.arange(9.0)[:, None] / 10 ** torch.arange(8.0)
+        self.register_buffer("sines", angles.sin(), persistent=False)
+        self.places = nn.Parameter(torch.zeros(9, 8))
+
+    def forward(self, x):
+        return self.last((self.words(x) + self.sines + self.places).tanh().mean(1))
