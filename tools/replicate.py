@@ -21,6 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import provenance
+import slicing
 from course_lib.claims.registry import registrations
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +66,7 @@ def replicate(path: Path, first_seed: int) -> list[tuple[str, int, bool, float]]
     figures.show = lambda figure, alt: None
     namespace = {"__name__": "__main__"}
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        for source in code_cells(path):
+        for source in slicing.needed(code_cells(path), learning_claims(path)):
             exec(compile(source, path.stem, "exec"), namespace)
     wanted = learning_claims(path)
     return [
