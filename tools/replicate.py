@@ -1,8 +1,8 @@
 """Measure every learning claim again on other seeds, and write in which sets of seeds it held.
 
-A replication executes a lesson as it is, but for COURSE_FIRST_SEED: `seeds=16` then stands for 16
-other seeds, each with a split of its own. Tables are written after each set, so a run that was
-stopped goes on where it was; of a lesson whose code has changed the old rows are dropped.
+A replication executes a lesson's measuring cells as they are, but for COURSE_FIRST_SEED: `seeds=16`
+then stands for 16 other seeds, each with a split of its own. Tables are written after each set, so
+a run that was stopped goes on where it was; if these cells have changed the old rows are dropped.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from course_lib.claims.registry import registrations
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-COLUMNS = ["claim", "set", "held", "effect"]
+COLUMNS = {"claim": str, "set": int, "held": bool, "effect": float}
 APART = 1_000  # from the first seed of a set to that of the next; no lesson takes as many
 ENOUGH = 0.95  # of the sets: a claim that holds in fewer is reworded or dropped
 PRELOADED = ["course_lib", "course_lib.figures", "seaborn", "torchmetrics.functional"]
@@ -42,10 +42,14 @@ def code_cells(path: Path) -> list[str]:
     return [cell.source for cell in passing if ".check(" not in cell.source]
 
 
+def measuring(path: Path) -> list[str]:
+    """The cells of a lesson that a replication executes."""
+    return slicing.needed(code_cells(path), learning_claims(path))
+
+
 def digest(path: Path) -> str:
-    """Tells two versions of a lesson's experiments apart: its code without cells that draw."""
-    measuring = [source for source in code_cells(path) if "show(" not in source]
-    text = "\n".join(ast.dump(ast.parse(source)) for source in measuring)
+    """Tells two versions of a lesson's experiments apart, by the code of its replications."""
+    text = "\n".join(ast.dump(ast.parse(source)) for source in measuring(path))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -56,17 +60,17 @@ def learning_claims(path: Path) -> set[str]:
 
 
 def replicate(path: Path, first_seed: int) -> list[tuple[str, int, bool, float]]:
-    """Execute a lesson with other seeds; its learning claims as rows of the table."""
+    """Measure a lesson's learning claims with other seeds; rows of the table."""
     os.environ |= {"COURSE_FIRST_SEED": str(first_seed), "COURSE_STRICT": "0"}
     os.environ |= {"MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
     os.chdir(path.parent)
-    from course_lib import figures
+    from course_lib import explorers, figures
     from course_lib.claims.sentence import shown
 
-    figures.show = lambda figure, alt: None
+    figures.show = explorers.explore = lambda drawing, alt: None
     namespace = {"__name__": "__main__"}
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        for source in slicing.needed(code_cells(path), learning_claims(path)):
+        for source in measuring(path):
             exec(compile(source, path.stem, "exec"), namespace)
     wanted = learning_claims(path)
     return [
@@ -77,11 +81,16 @@ def replicate(path: Path, first_seed: int) -> list[tuple[str, int, bool, float]]
 def kept(out: Path, paths: list[Path]) -> pd.DataFrame:
     """The rows of a former run that the lessons' code still stands for."""
     if not out.exists():
-        return pd.DataFrame(columns=COLUMNS)
+        return table([])
     head = out.read_text().splitlines()
     current = [path for path in paths if f"# {code_line(path)}" in head]
     rows = pd.read_csv(out, comment="#", dtype={"claim": str})
     return rows[rows.claim.isin(set().union(*map(learning_claims, current)))]
+
+
+def table(rows: list[tuple[str, int, bool, float]]) -> pd.DataFrame:
+    """Rows as `replicate` returns them, with the types of the columns."""
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def code_line(path: Path) -> str:
@@ -102,14 +111,13 @@ def missing(
 
 def write(out: Path, rows: pd.DataFrame, codes: list[str]) -> None:
     """Write all rows, in order, below the code that they stand for."""
-    place = rows.claim.str.split(".", expand=True).astype(int)
-    rows = rows.assign(lesson=place[0], number=place[1]).sort_values(["lesson", "number", "set"])
-    provenance.write(out, [*NOTE.splitlines(), *provenance.lines(), *codes], rows[COLUMNS])
+    rows = rows.assign(place=rows.claim.map(place)).sort_values(["place", "set"])
+    provenance.write(out, [*NOTE.splitlines(), *provenance.lines(), *codes], rows[list(COLUMNS)])
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """For each claim, in how many sets it held, of how many, and the range of its effect."""
-    grouped = rows.astype({"held": bool}).groupby("claim", sort=False)
+    grouped = rows.groupby("claim", sort=False)
     return grouped.agg(
         held=("held", "sum"), sets=("held", "size"), least=("effect", "min"), most=("effect", "max")
     )
@@ -130,23 +138,28 @@ def main(paths: list[Path], sets: int, start: int, out: Path, processes: int) ->
             if error := job.exception():
                 failures.append(f"{path.stem}, seeds from {seed}: {type(error).__name__}: {error}")
                 continue
-            rows = pd.concat([rows, pd.DataFrame(job.result(), columns=COLUMNS)])
+            rows = pd.concat([rows, table(job.result())])
             rows = rows.drop_duplicates(["claim", "set"], keep="last")
             write(out, rows, codes)
-    return reported(rows[rows["set"].isin(first_seeds)], sets, failures)
+    counts = summary(rows[rows["set"].isin(first_seeds)])
+    wanted = set().union(*map(learning_claims, paths))
+    return reported(counts.reindex(sorted(wanted, key=place)), sets, failures)
 
 
-def reported(rows: pd.DataFrame, sets: int, failures: list[str]) -> int:
+def place(number: str) -> tuple[int, ...]:
+    """Lesson and number of a claim, to sort by."""
+    return tuple(map(int, number.split(".")))
+
+
+def reported(counts: pd.DataFrame, sets: int, failures: list[str]) -> int:
     """Print all claims, those that held in too few sets and what failed; count the latter two."""
-    table = summary(rows)
-    print(table.to_string())
-    short = table[table.held < ENOUGH * sets]
-    problems = [
-        f"claim {claim} held in {row.held} of {sets} sets" for claim, row in short.iterrows()
-    ]
-    problems += failures
-    print(*(f"NOT REPLICATED: {problem}" for problem in problems), sep="\n", file=sys.stderr)
-    return len(problems)
+    counts = counts.fillna({"held": 0, "sets": 0}).astype({"held": int, "sets": int})
+    print(counts.to_string())
+    short = counts.held[counts.held < ENOUGH * sets]
+    problems = [f"claim {claim} held in {held} of {sets} sets" for claim, held in short.items()]
+    for problem in [*problems, *failures]:
+        print(f"NOT REPLICATED: {problem}", file=sys.stderr)
+    return len(problems) + len(failures)
 
 
 if __name__ == "__main__":

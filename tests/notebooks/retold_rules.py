@@ -117,7 +117,7 @@ def terms_stand_at_the_end(notebook, name):
 
 @rule
 def there_is_one_explorer(notebook, name):
-    calls = sum(len(re.findall(r"\bexplore\(", cell.source)) for cell in code(notebook))
+    calls = sum(len(re.findall(r"(?<!def )\bexplore\(", cell.source)) for cell in code(notebook))
     outputs = [output for cell in code(notebook) for output in cell.outputs]
     charts = [output for output in outputs if VEGA_LITE in output.get("data", {})]
     if calls != 1 or len(charts) != 1:
