@@ -29,6 +29,7 @@ NUMBER = re.compile(
 )
 LISTED = re.compile(r"<!--\s*numbers:(.*?)-->", re.DOTALL)
 REFERENCES = re.compile(r"^#+ References", re.MULTILINE)
+JOINED = re.compile(r"\s*(?:,|,?\s*(?:and|or|to|against)|[-–])\s*")  # as in "2, 3 and 5 %"
 EXERCISE = re.compile(r"^\*\*Exercise", re.MULTILINE)  # to the end of its cell
 MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 YEAR = r"(?:19|20)\d\d(?:[-–]\d\d)?"
@@ -43,7 +44,7 @@ OVERLOOKED = [  # in this order
     r"https?://\S+",
     r"</?[a-z][^>]*>",
     r"^\|[^\n]*English[^\n]*\|$(?:\n\|[^\n]*)*",  # the terms
-    r"^\s*\d+[.)]\s",  # of a list
+    r"^\s*\d[.)]\s",  # of a list
     r"\b(?:[Ll]essons?|[Ee]xercises?|[Ss]ections?|[Ee]quations?)\s+\d+" + MORE.format(r"\d+"),
     r"\b[Cc]laims?\s+\d+\.\d+" + MORE.format(r"\d+\.\d+"),
     rf"\b(?:\d{{1,2}}\s+)?{MONTH}\s+{YEAR}",
@@ -59,7 +60,7 @@ class Number(NamedTuple):
 
     value: Decimal
     places: int  # digits after the point; fewer than none where noughts were not meant
-    percent: bool
+    percent: bool | None  # None: perhaps, as the number after it
     start: int
     end: int
 
@@ -74,12 +75,23 @@ def numbers_in(text: str) -> Iterator[Number]:
         yield Number(value, places, bool(found["unit"]), found.start("digits"), found.end())
 
 
+def joined(text: str) -> list[Number]:
+    """The numbers of a text; in "2, 3 and 5 %" all of them may be in per cent."""
+    numbers = list(numbers_in(text))
+    for place in reversed(range(len(numbers) - 1)):
+        one, other = numbers[place : place + 2]
+        between = text[one.end : other.start]
+        if one.percent is False and other.percent is not False and JOINED.fullmatch(between):
+            numbers[place] = one._replace(percent=None)
+    return numbers
+
+
 def numbers_are_shown(notebook: NotebookNode, name: str) -> Iterator[str]:
     """Every number of the text is one that the lesson shows, or is listed in its cell."""
     shown = Shown(notebook)
     for count, source in texts(notebook):
         listed = {number.value for part in LISTED.findall(source) for number in numbers_in(part)}
-        lacking = [n for n in numbers_in(masked(source, count)) if not shown.has(n)]
+        lacking = [n for n in joined(masked(source, count)) if not shown.has(n)]
         for number in lacking:
             if number.value not in listed:
                 digits = source[number.start : number.end]
@@ -132,6 +144,8 @@ class Shown:
 
     def has(self, number: Number) -> bool:
         """Whether an output shows it, rounded to its digits, or the code has it as it is."""
+        if number.percent is None:
+            return any(self.has(number._replace(percent=unit)) for unit in (False, True))
         if (number.value / 100 if number.percent else number.value) in self.code:
             return True
         shown = self.percent if number.percent else self.plain

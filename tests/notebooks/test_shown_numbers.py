@@ -51,6 +51,9 @@ def result(text, **others):
         ("some 300", "309"),
         ("about 17", "17.4"),
         ("B=4", "4"),
+        ("97 to 98 %", "0.97 0.98"),
+        ("95, 97 and 98 %", "95.1 % 0.97 0.98"),
+        ("16 and 98 %", "16 0.98"),
     ],
 )
 def test_a_number_is_shown_when_rounded_to_its_digits(text, shown):
@@ -67,6 +70,7 @@ def test_a_number_is_shown_when_rounded_to_its_digits(text, shown):
         ("0.970", "0.9736"),
         ("0.9736", "0.97"),
         ("97", "97.6"),
+        ("97 of the 98 %", "0.97 0.98"),
         ("1,200", "1214"),
         ("about 1,200", "1,260"),
         ("about 17", "16.4"),
@@ -123,7 +127,7 @@ def test_code_shows_only_its_settings_as_they_are(text, code):
         "McCandlish and others 2018, Hoffer et al. 2017, Ioffe and Szegedy (2015) and Wu, 2018",
         "Smith 2017, 2018 and 2019; Kunstner 2023-24; as in 2015; on 17 November 2026",
         "See lesson 17, lessons 18, 19 and 20, claim 3.14, exercise 17, equation 17, section 17.",
-        "17. First\n18. Second\n",
+        "7. First\n8. Second\n",
         "Two, three and seventeen, the 17th, B17, ResNet-17 and v1.17.2",
         "text\n\n## References\n\nPages 17 to 18",
         f"{TERMS}\n".replace("epoch", "17 epochs"),
