@@ -122,8 +122,8 @@ def blank(found: re.Match) -> str:
 
 
 def sentence(source: str, number: Number) -> str:
-    """The sentence around a number."""
-    ends = [end.end() for end in re.finditer(r"[.!?:]\s+|\n\n", source)]
+    """The sentence around a number, or the row of a table."""
+    ends = [end.end() for end in re.finditer(r"[.!?:]\s+|\n\n|\n(?=\|)", source)]
     start = max((end for end in ends if end <= number.start), default=0)
     stop = min((end for end in ends if end >= number.end), default=len(source))
     return " ".join(source[start:stop].split())
