@@ -177,6 +177,11 @@ def test_rows_of_changed_experiments_are_dropped(folder, monkeypatch, old, new, 
     assert len(rows) == 8
 
 
+def test_comments_and_white_space_are_no_change():
+    source = "a = '#1'  # one\n# two\nif a:\n    b = f'{a}#'\n"
+    assert replicate.bare(source) == "a='#1'ifa:b=f'{a}#'"
+
+
 def test_rows_of_other_lessons_stay(folder):
     first, second = lesson(folder), lesson(folder, 2)
     run(folder, first)
