@@ -1,4 +1,4 @@
-# Set-up. On your own machine this does nothing; on Colab it installs course_lib and keeps torch.
+# @title Set-up: nothing on your own machine; on Colab it installs course_lib and keeps torch
 import subprocess
 import sys
 from importlib.metadata import version

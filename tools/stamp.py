@@ -15,10 +15,13 @@ from pathlib import Path
 
 import nbformat
 
+from lessons import FOLDED, normalise
+
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "https://github.com/OWNER/batch-size-course"
 LOCALHOST = "file://localhost/"
 COLAB = "https://colab.research.google.com"
+SETUP = ("# @title Set-up", "# Set-up.")  # how its first line begins, and began
 LINK = re.compile(r"\[(?:!\[Open in Colab\]\([^)]*\)|open)\]\(\S*?([\w.-]+\.ipynb)\)")
 
 
@@ -84,15 +87,17 @@ def relinked(text: str, repository: str) -> str:
 
 
 def stamp_notebook(path: Path, repository: str) -> None:
-    """Write badge and set-up cell into one lesson."""
+    """Write badge and set-up cell, which is folded, into one lesson."""
     notebook = nbformat.read(path, as_version=4)
     first, second = notebook.cells[:2]
     title, *rest = [part for part in first.source.split("\n\n") if not LINK.fullmatch(part)]
     first.source = "\n\n".join(filter(None, [title, badge(repository, path.name), *rest]))
-    if not second.source.startswith("# Set-up."):
+    if not second.source.startswith(SETUP):
         second = nbformat.v4.new_code_cell()
         notebook.cells.insert(1, second)
     second.source = setup_cell(repository)
+    second.metadata["tags"] = [FOLDED]
+    normalise(notebook)  # a cell's id goes with its source
     nbformat.write(notebook, path)
 
 

@@ -80,6 +80,8 @@ def badge_opens_this_lesson(notebook, name):
 def second_cell_sets_up(notebook, name):
     if notebook.cells[1].source != stamp.setup_cell(stamp.address(ROOT)):
         yield "second cell is not the set-up cell: make stamp"
+    if lessons.FOLDED not in notebook.cells[1].metadata.get("tags", []):
+        yield "the set-up cell is not folded: make stamp"
 
 
 @rule

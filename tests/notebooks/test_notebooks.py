@@ -104,6 +104,7 @@ BROKEN = [
     ("first_cell_tells_what_comes", say(0, FIRST.replace("20 minutes", ""))),
     ("badge_opens_this_lesson", say(0, stamp.badge("https://github.com/ada/other", NAME))),
     ("second_cell_sets_up", say(1, "import torch")),
+    ("second_cell_sets_up", mark(1)),
     ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=7)),
     ("cells_were_executed_in_order", lambda cells: cells[2].update(execution_count=None)),
     ("no_cell_fails", show(7, failure())),

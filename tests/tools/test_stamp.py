@@ -1,5 +1,6 @@
 """The repository's address: read from a remote, written everywhere, used by the set-up cell."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -11,11 +12,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import lessons
 import stamp
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 GITHUB = "https://github.com/ada/course"
+FOLDED = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}, "cellView": "form"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,7 @@ def test_the_address_is_the_same_everywhere():
         badges = [found[0] for found in stamp.LINK.finditer(cells[0].source)]
         assert badges == list(filter(None, [stamp.badge(repository, path.name)]))
         assert cells[1].source == stamp.setup_cell(repository)
+        assert cells[1].metadata == FOLDED
 
 
 @pytest.fixture
@@ -97,6 +101,21 @@ def test_stamping_again_changes_nothing(course):
     before = content(course)
     stamp.stamp(course, GITHUB)
     assert content(course) == before
+
+
+def test_the_set_up_cell_is_folded_and_its_first_line_is_what_colab_shows(course):
+    stamp.stamp(course, GITHUB)
+    cell = nbformat.read(course / "notebooks/01_one.ipynb", as_version=4).cells[1]
+    assert cell.metadata == FOLDED
+    assert cell.source.startswith("# @title Set-up: ")
+
+
+def test_a_stamped_lesson_is_in_the_form_that_is_committed(course):
+    stamp.stamp(course, GITHUB)
+    notebook = nbformat.read(course / "notebooks/01_one.ipynb", as_version=4)
+    committed = copy.deepcopy(notebook)
+    lessons.normalise(committed)
+    assert committed == notebook
 
 
 @pytest.mark.parametrize("other", ["https://gitlab.com/ada/course", stamp.PLACEHOLDER])
