@@ -60,16 +60,6 @@ METADATA = {
 }
 
 
-class Client(NotebookClient):
-    """A client without sliders: what an explorer shows first becomes an ordinary output.
-
-    nbclient's own stand-in for widgets now and then waits for an answer that never comes.
-    """
-
-    def handle_comm_msg(self, outs, msg, cell_index):
-        """Leave out messages to widgets."""
-
-
 class Memory:
     """The most memory that this process's children, a kernel and its own, held at one time.
 
@@ -110,7 +100,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str:
         nonlocal position
         position = cell_index
 
-    client = Client(
+    client = NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=CELL_SECONDS,
