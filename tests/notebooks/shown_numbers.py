@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from claims_page import CLAIM
 
 NUMBER = re.compile(
-    r"(?:(?P<hedge>\b(?:about|almost|around|nearly|roughly|some)|[~≈])\s*)?"
+    r"(?:(?P<hedge>\b(?:about|almost|around|near|nearly|roughly|some)|[~≈])\s*)?"
     r"(?<![\w.])(?<![A-Za-z]-)"  # not within a name such as B2, ResNet-50 or 1.2.3
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?)"
     r"(?!\d|(?:st|nd|rd|th)\b)(?P<unit>\s*(?:%|per\s?cent\b|percentage\s+points?\b))?"
