@@ -104,7 +104,7 @@ q3 = Question(
 ```python
 lr = 4 * rate
 _, networks = solutions(20, lr)
-eigenvalues = [top_eigenvalue(net) for net in networks.values()]
+eigenvalues = [top_eigenvalue(net, training(seed)) for seed, net in networks.items()]
 ```""",
 )
 
