@@ -60,7 +60,10 @@ class Objective:
     def __call__(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The loss of one network's batch."""
         if weights is None:
-            return self.loss(outputs, targets)
+            value = self.loss(outputs, targets)
+            if value.ndim != 0:  # of a batch of one, backward() would take it
+                raise ValueError(f"loss must return a scalar, not the shape {tuple(value.shape)}")
+            return value
         losses = self.loss(outputs, targets, reduction="none")
         if losses.shape != weights.shape:
             raise ValueError(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from course_lib import checks
 from course_lib.data import TensorData
-from course_lib.training.fit import fit
+from course_lib.training.fit import check_data, checked_callbacks, fit
 from course_lib.training.torchrun import end_with, run_distributed
 
 SEEDS_PER_CELL = 16  # beyond this, time grows in proportion to the seeds
@@ -56,17 +56,22 @@ def sweep(
     Raises:
         ValueError: as `fit`; a wrong batch size is named before the first one is trained.
     """
-    if options.get("callbacks") and (n_jobs != 1 or is_torchelastic_launched()):
+    check_data(data)
+    callbacks, seeds = checked_callbacks(options.pop("callbacks", ())), checks.seeds(seeds)
+    if callbacks and (n_jobs != 1 or is_torchelastic_launched()):
         raise ValueError(
             f"callbacks with {n_jobs=} or torchrun would record in other processes what this one "
             "never sees; use n_jobs=1 without torchrun, or collect tables that your functions make"
         )
-    sizes = [(size, data.checked_batch_size(size)) for size in batch_sizes]
-    options["callbacks"] = list(options.get("callbacks", ()))
+    listed = [] if isinstance(batch_sizes, str) else checks.listed(batch_sizes)
+    if not listed:
+        raise ValueError(f"{batch_sizes=} must hold one batch size or more, such as [8, 64]")
+    sizes = [(size, data.checked_batch_size(size)) for size in listed]
+    options["callbacks"] = callbacks
     cells = [
         partial(_history, network, data, batch_size=size, seeds=group, lr=rate, **options)
         for size, rate in ((given, lr(size) if callable(lr) else lr) for given, size in sizes)
-        for group in _groups(checks.seeds(seeds))
+        for group in _groups(seeds)
     ]
     return collect(cells, n_jobs=n_jobs, progress=progress)
 
@@ -84,12 +89,22 @@ def collect(
         n_jobs: how many to call at once, each in a process of its own; -1 for as many as there
             are cores.
         progress: show one progress bar for all.
+
+    Raises:
+        ValueError: no functions, functions that return other things, a number of jobs that is 0 or
+            no whole number.
     """
-    if len(cells) == 0:
-        raise ValueError(f"cells={cells!r} must hold one function or more")
+    cells = checks.listed(cells)
+    if not cells or not all(map(callable, cells)):
+        raise ValueError(f"{cells=} must hold one function or more")
+    if n_jobs != -1:
+        n_jobs = checks.whole("n_jobs", n_jobs)
     silent = not progress or int(os.environ.get("RANK", 0)) > 0
     bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
-    tables = list(tqdm(_tables(cells, n_jobs), total=len(cells), disable=silent, **bar))
+    bar |= {"disable": True} if silent else {}  # else TQDM_DISABLE decides
+    tables = list(tqdm(_tables(cells, n_jobs), total=len(cells), **bar))
+    if not all(isinstance(table, pd.DataFrame) for table in tables):
+        raise ValueError(f"{cells=} must return tables, each a pandas.DataFrame")
     joined = pd.concat(tables, ignore_index=True)
     joined.attrs = _joined([table.attrs for table in tables])
     return joined

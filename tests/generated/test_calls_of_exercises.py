@@ -30,7 +30,8 @@ ON_PAPER = {
     name: inspect.getclosurevars(question.judge).nonlocals["expected"]
     for name, question in QUESTIONS.items()
     if "expected" in inspect.getclosurevars(question.judge).nonlocals
-}
+} | {"lesson_03.q2": 69.3}
+SLACK = {"lesson_03.q2": 5.8}  # anything from 65 to 75
 FORMS = [lambda a: a, np.array, torch.tensor, np.float64, lambda a: np.array(a)[..., None][..., 0]]
 ODD = [
     *(
@@ -106,7 +107,8 @@ def test_other_answers(name, answer):
         expected = np.array(ON_PAPER[name], float)
         if verdict.correct:
             given_ = np.array(answer, float)
-            assert np.allclose(given_.reshape(expected.shape), expected, rtol=0.02, atol=0.5)
+            slack = {"rtol": 0.02, "atol": SLACK.get(name, 0.5)}
+            assert np.allclose(given_.reshape(expected.shape), expected, **slack)
 
     judge("exercises, other", verdict_of(name), Call({"answer": answer}), right)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import calls
 import kinds
@@ -20,6 +21,10 @@ X, Y = torch.linspace(-2, 3, N * 3).sin().view(N, 3), torch.arange(N) % 3
 MLP3, LINEAR = partial(MLP, (3,), (4,), 3), partial(MLP, (3,), (), 3)
 DATA = TensorData(X, Y, X[:M], Y[:M])
 COLUMNS = [*("batch_size", "seed", "epoch", "step", "examples", "train_loss", "val_loss")]
+
+
+def dropout():
+    return nn.Sequential(nn.Linear(3, 8), nn.Dropout(), nn.Linear(8, 3))
 
 
 @pytest.mark.slow
@@ -88,15 +93,17 @@ def test_collect(call):
 
 
 @pytest.mark.slow
-def test_two_fits_in_two_threads_are_as_one_after_the_other():
+@pytest.mark.parametrize("networks", [(MLP3, LINEAR), (dropout, MLP3), (dropout, dropout)])
+def test_two_fits_in_two_threads_are_as_one_after_the_other(networks):
+    """Also where networks draw random numbers, of which all threads have the same."""
     settings = {"batch_size": 5, "max_epochs": 3, "seeds": 3, "lr": 0.1, "progress": False}
-    alone = [fit(network, DATA, **settings) for network in (MLP3, LINEAR)]
+    alone = [fit(network, DATA, **settings) for network in networks]
     runs = {}
 
     def train(position, network):
         runs[position] = fit(network, DATA, **settings)
 
-    threads = [threading.Thread(target=train, args=each) for each in enumerate((MLP3, LINEAR))]
+    threads = [threading.Thread(target=train, args=each) for each in enumerate(networks)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,5 +1,6 @@
 """The loss, the metrics and their weighted means."""
 
+import re
 from functools import partial
 
 import pytest
@@ -178,6 +179,14 @@ def test_weights_of_another_shape_are_named(random, shape):
     message = rf"shape \(20, 6\) but the weights have \({str(shape)[1:-1]}\)"
     with pytest.raises(ValueError, match=message):
         Objective(loss, {})(outputs, targets, torch.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(1,), (20,), (20, 1)], ids=str)
+def test_a_loss_that_is_no_single_number_is_named(random, shape):
+    _, outputs, targets = case_of("cross entropy", random)
+    message = rf"loss must return a scalar, not the shape {re.escape(str(shape))}"
+    with pytest.raises(ValueError, match=message):
+        Objective(lambda *_: torch.ones(shape), {})(outputs, targets)
 
 
 @pytest.mark.parametrize("returned", [torch.tensor(0.5), torch.ones(4), torch.ones(1)], ids=str)

@@ -115,9 +115,32 @@ def test_sweep_refuses_wrong_seeds(data, monkeypatch, seeds):
         sweep(MLP, data, batch_sizes=[32], seeds=seeds, lr=0.1, max_epochs=1)
 
 
-def test_sweep_without_batch_sizes(data):
-    with pytest.raises(ValueError, match="must hold one"):
-        sweep(MLP, data, batch_sizes=[], lr=0.1, max_epochs=1)
+@pytest.mark.parametrize("sizes", [[], (), "full", None, 8])
+def test_sweep_without_batch_sizes(data, sizes):
+    with pytest.raises(ValueError, match=r"^batch_sizes=.* must hold one batch size or more"):
+        sweep(MLP, data, batch_sizes=sizes, lr=0.1, max_epochs=1)
+
+
+def test_sweep_takes_batch_sizes_that_can_be_gone_through_once(data):
+    sizes = (size for size in (100, 200))
+    history = sweep(MLP, data, batch_sizes=sizes, seeds=1, lr=0.1, max_epochs=1, progress=False)
+    assert history.batch_size.unique().tolist() == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": "digits"}, "data must be a TensorData, such as Digits.., not str"),
+        ({"callbacks": [3]}, "callbacks=.* must be a list of Lightning's Callbacks"),
+        ({"callbacks": 3}, "callbacks=3 must be a list of Lightning's Callbacks"),
+        ({"n_jobs": 0}, "n_jobs=0 must be a whole number from 1"),
+        ({"n_jobs": 1.5}, "n_jobs=1.5 must be a whole number from 1"),
+    ],
+)
+def test_sweep_names_its_arguments(data, change, message):
+    arguments = {"data": data, "batch_sizes": [32], "lr": 0.1, "max_epochs": 1, **change}
+    with pytest.raises(ValueError, match=message):
+        sweep(MLP, progress=False, **arguments)
 
 
 class Counting(Callback):
@@ -186,9 +209,15 @@ def test_collect_keeps_the_order(n_jobs, processes):
     assert table.index.tolist() == list(range(10))
 
 
-def test_collect_of_nothing():
-    with pytest.raises(ValueError, match=r"cells=\[\] must hold one function or more"):
-        collect([], progress=False)
+@pytest.mark.parametrize("cells", [[], None, 3, [3], "ab"])
+def test_collect_of_no_functions(cells):
+    with pytest.raises(ValueError, match=r"^cells=.* must hold one function or more"):
+        collect(cells, progress=False)
+
+
+def test_collect_of_functions_that_make_no_tables():
+    with pytest.raises(ValueError, match="^cells=.* must return tables, each a pandas.DataFrame"):
+        collect([dict], progress=False)
 
 
 def test_error_of_a_cell_is_passed_on():
