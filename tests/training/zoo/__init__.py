@@ -4,7 +4,7 @@ KINDS has all of them. STACKED, ALONE and WORDS are the quick ones, by their nam
 whose seeds are trained as one, those that are trained one by one, and all on words.
 """
 
-from .awkward import AssignedBuffer, Counting, Tied
+from . import blocks, forms, gradients, values  # noqa: F401 (their kinds alone are wanted)
 from .convolutions import Convolving
 from .kinds import AS_ONE, KINDS, NOT, ONE_BY_ONE, Head, Kind, noisy_digits, words
 from .layers import eval_mode
@@ -12,6 +12,8 @@ from .loop import batch_loss, hand_written_loop, largest_difference, measured_lo
 from .misfits import FIT
 from .randomness import FromNumPy, FromPython
 from .recurrent import Attending
+from .sharing import Tied
+from .state import AssignedBuffer, Counting
 
 __all__ = [
     "ALONE",
