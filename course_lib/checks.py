@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from course_lib.internals import is_batch_norm, is_dropout
+from course_lib.internals import is_batch_norm, is_dropout, random_state
 
 LEAST_SEED, LARGEST_SEED = -(2**63), 2**64 - 1  # that PyTorch takes
 MOST_SEEDS = 1_000_000  # more are one seed, such as 20240501, or more than any memory holds
@@ -53,6 +53,12 @@ def listed(value: Any) -> list:
         return list(value)
     except TypeError:
         return []
+
+
+def name_of(made_by: Callable) -> str:
+    """A function's or class's own name, also within a `functools.partial`."""
+    inner = getattr(made_by, "func", made_by)
+    return getattr(inner, "__name__", repr(inner))
 
 
 def as_float(value: Any) -> float:
@@ -237,18 +243,14 @@ def without_chance(network: nn.Module, sample: Tensor) -> None:
         ValueError: the state has changed, as by the dropout of attention and recurrent layers in
             train mode.
     """
-    devices = [sample.device] if sample.is_cuda else []
-    with torch.random.fork_rng(devices), torch.no_grad():
-        before = _random_state(sample.device)
+    gpus = [sample.device] if sample.is_cuda else []
+    with torch.random.fork_rng(gpus), torch.no_grad():
+        before = random_state(gpus)
         with _fitting(sample):
             network(sample)
-        drew = not torch.equal(before, _random_state(sample.device))
+        drew = not all(map(torch.equal, before, random_state(gpus)))
     if drew:
         raise ValueError(
             "network must not draw random numbers in its forward pass, as layers with dropout do "
             "in train mode: network.eval()"
         )
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

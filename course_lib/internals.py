@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.distributed import Store
+from torch.fx.node import map_arg
 
 # A view of what nothing else refers to, as matrix products issue it; tried with torch 2.13.
 UNSAFE_VIEW = torch.ops.aten._unsafe_view.default
@@ -44,6 +45,11 @@ def is_dropout(module: nn.Module) -> bool:
     base = _found("torch.nn.modules.dropout", "_DropoutNd", "only torch's own layers are seen")
     channels = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
     return isinstance(module, base or (nn.Dropout, nn.AlphaDropout, *channels))
+
+
+def random_state(gpus: Sequence[int | torch.device]) -> list[Tensor]:
+    """PyTorch's random state, of the CPU and of these GPUs."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
 
 
 def samples_in(batch: Any) -> int:
@@ -170,6 +176,31 @@ def runner(file: Path) -> Callable[..., Sequence[Tensor]]:
     return lambda *tensors: run(list(tensors))
 
 
+def changed_by(node: torch.fx.Node) -> set[torch.fx.Node]:
+    """The nodes whose tensors a recorded operation changes in place.
+
+    Tried with torch 2.13: `_schema` of operations.
+    """
+    schema = getattr(node.target, "_schema", None)
+    arguments = schema.arguments if schema else ()
+    given = {**dict(zip((a.name for a in arguments), node.args, strict=False)), **node.kwargs}
+    held: list[torch.fx.Node] = []
+    written = [a.name for a in arguments if a.alias_info and a.alias_info.is_write]
+    map_arg([given.get(name) for name in written], held.append)
+    return set(held)
+
+
+def shown_by(node: torch.fx.Node) -> torch.fx.Node | None:
+    """The node in whose memory lies what a recorded operation returns; None for its own memory.
+
+    Tried with torch 2.13: `_schema` of operations; what has none takes an item out of a list.
+    """
+    schema = getattr(node.target, "_schema", None)
+    first = node.args[0] if node.args else None
+    shows = schema is None or any(each.alias_info for each in schema.returns)
+    return first if shows and isinstance(first, torch.fx.Node) else None
+
+
 @contextmanager
 def _compiling() -> Iterator[None]:
     """`torch.compiler.is_compiling` says yes inside, so that optimizers count steps in tensors.
@@ -197,14 +228,6 @@ def gradient_hooks(parameter: Tensor) -> list[Callable]:
     """
     names = ("_backward_hooks", "_post_accumulate_grad_hooks")
     return [hook for name in names for hook in (getattr(parameter, name, None) or {}).values()]
-
-
-def has_hooks(network: nn.Module) -> bool:
-    """Whether something watches or changes the gradients of a network's parameters.
-
-    Without `gradient_hooks` such networks are found only where their gradients differ.
-    """
-    return any(map(gradient_hooks, network.parameters()))
 
 
 def count_batches_again(trainer: Trainer) -> None:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pooch
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.fx import GraphModule, Node
 
 from course_lib import internals
@@ -78,7 +78,7 @@ class Graph:
         except Exception as error:  # whatever is in the way, the function itself still works
             _warn("recorded", error)
             return
-        self.operations, self.function = operations, _without_idle(operations).forward
+        self.operations, self.function = operations, _callable(operations).forward
         self._load(_file(operations, example))
 
     def _compile(self, operations: GraphModule, example: Sequence[Tensor]) -> None:
@@ -121,12 +121,19 @@ def _warn(done: str, error: Exception) -> None:
     )
 
 
-def _without_idle(operations: GraphModule) -> GraphModule:
-    """The same without what only passes its first argument on, and marks for a profiler.
+def _callable(operations: GraphModule) -> GraphModule:
+    """The same for calls one by one, of tensors as they really lie in memory.
 
-    The compiler gets all of them: it drops them itself, and sometimes fails without them.
+    The compiler gets what was recorded: it needs none of this, and sometimes fails with it.
     """
     graph = copy.deepcopy(operations.graph)
+    _drop_idle(graph)
+    _reshape(graph)
+    return GraphModule(operations, graph)
+
+
+def _drop_idle(graph: fx.Graph) -> None:
+    """Drop what only passes its first argument on, and marks for a profiler."""
     aten = torch.ops.aten
     passing = {aten.detach.default, aten.alias.default, aten.expand.default}
     passing |= {aten.view.default, internals.UNSAFE_VIEW}
@@ -137,7 +144,25 @@ def _without_idle(operations: GraphModule) -> GraphModule:
         if node.target in passing and _form(node) == _form(node.args[0]):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-    return GraphModule(operations, graph)
+
+
+def _reshape(graph: fx.Graph) -> None:
+    """Reshape, where that is the same, instead of taking a view.
+
+    Views are recorded for the memory layouts that PyTorch foretells, and fail for some of those
+    that convolutions really make. What is changed in place keeps them: a copy would not change.
+    """
+    changed = {_shown(each) for node in graph.nodes for each in internals.changed_by(node)}
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.view.default and _shown(node) not in changed:
+            node.target = torch.ops.aten.reshape.default
+
+
+def _shown(node: Node) -> Node:
+    """The node in whose memory a view lies."""
+    while (first := internals.shown_by(node)) is not None:
+        node = first
+    return node
 
 
 def _form(node: Node) -> tuple:

@@ -23,15 +23,10 @@ from course_lib.training.batches import Batches
 from course_lib.training.cache import Cache
 from course_lib.training.cohort import Cohort
 from course_lib.training.console import ProgressBar, interruptible, quiet_lightning
+from course_lib.training.examination import NOT_REPRODUCIBLE, examine
 from course_lib.training.objective import Metric, Objective, accuracy
 from course_lib.training.recorder import Recorder
-from course_lib.training.refusals import (
-    NOT_REPRODUCIBLE,
-    check_elementwise,
-    check_one_group,
-    examine,
-    name_of,
-)
+from course_lib.training.refusals import check_elementwise, check_one_group
 from course_lib.training.replicas import Replicas
 
 WATCHING_HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
@@ -101,6 +96,11 @@ def fit(
     hooks or count in Python, and those that cannot be stacked (recurrent layers, branches that
     depend on values) are trained one by one, by this very loop, each with its own random numbers.
 
+    The same arguments, versions and machine give the same bits, unless what is compiled differs
+    (``attrs["compiled"]``: it is taken where this machine has compiled the same operations
+    before). Compiled runs differ from others by rounding: after 100 updates by less than 1e-5 of
+    a tensor's largest weight, later by as much as training magnifies that.
+
     Args:
         network: makes one network, for instance a class or a `functools.partial`.
         data: training and validation tensors; with ``split="seed"`` each seed's own.
@@ -135,8 +135,9 @@ def fit(
         **optimizer_options: the optimizer's other arguments, for instance ``momentum=0.9``.
 
     Raises:
-        ValueError: an argument out of its range, or network, loss and data that do not fit
-            together; the message names it and says what would do.
+        ValueError: an argument out of its range; network, loss and data that do not fit together;
+            a network that is another one each time, or does not keep its tensors. The message
+            names it and says what would do.
     """
     _check_network(network)
     check_data(data)
@@ -162,7 +163,7 @@ def fit(
     kept = cache and Cache(cache, cohort, {**limits, **processes, "stop_at": stop_at})
     if not (kept and kept.read_into(cohort)):
         examine(replicas, Replicas(network, seeds, objective), batches)
-        check_one_group(make, replicas.networks[0], name_of(optimizer))
+        check_one_group(make, replicas.networks[0], checks.name_of(optimizer))
         batches.order_matters = replicas.keep_to_self
         trainer_options = {"accelerator": accelerator, "strategy": strategy, **limits, **processes}
         trainer = _train(cohort, stop_at, callbacks, progress, **trainer_options)

@@ -1,7 +1,5 @@
 """S networks as one: forward, gradients, evaluation. Nothing here knows of a Trainer."""
 
-import copy
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,12 +10,20 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.parameter import is_lazy
 
+from course_lib.internals import random_state
 from course_lib.training.batches import Batch
 from course_lib.training.convolutions import ConvolutionsAsProducts
 from course_lib.training.objective import Objective
+from course_lib.training.seeding import (
+    attributes_kept,
+    copied,
+    evaluating,
+    forked_random_numbers,
+    gpu_in_use,
+    seeded,
+    set_random_state,
+)
 from course_lib.training.threads import replica_map
-
-_seeding = threading.Lock()  # PyTorch has one random state for all threads
 
 
 class Replicas(nn.Module):
@@ -36,7 +42,7 @@ class Replicas(nn.Module):
     Attributes:
         networks: the S networks.
         alone: None, or the reason why every network is trained by itself, as the hand-written
-            loop trains it (`refusals.examine` finds it).
+            loop trains it (`examination.examine` finds it).
         make: makes one network.
         count: how many stacked tensors there are.
         keep_to_self: whether networks that are trained alone may change more than their tensors,
@@ -94,7 +100,7 @@ class Replicas(nn.Module):
 
     def copies(self) -> list[nn.Module]:
         """Copies of the networks as they are now, in eval mode."""
-        return [_copy(network).eval() for network in self.networks]
+        return [copied(network).eval() for network in self.networks]
 
     def released(self) -> list[nn.Module]:
         """The networks themselves, in eval mode, with tensors of their own."""
@@ -210,59 +216,7 @@ class Replicas(nn.Module):
         with forked_random_numbers():
             set_random_state(self.random_states[index])
             yield
-            self.random_states[index] = random_state()
-
-
-def seeded(network: Callable[[], nn.Module], seed: int) -> tuple[nn.Module, list[Tensor]]:
-    """``torch.manual_seed(seed); network()``, and PyTorch's random state thereafter."""
-    with _seeding, forked_random_numbers():
-        torch.manual_seed(seed)
-        return network(), random_state()
-
-
-@contextmanager
-def evaluating(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Eval mode inside; afterwards each module has its own mode again."""
-    modes = [(module, module.training) for network in networks for module in network.modules()]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def attributes_kept(network: nn.Module) -> Iterator[None]:
-    """What a stacked pass leaves in a module's attributes belongs to no network: it is dropped."""
-    kept = [(vars(module), dict(vars(module))) for module in network.modules()]
-    try:
-        yield
-    finally:
-        for attributes, before in kept:
-            attributes.clear()
-            attributes.update(before)
-
-
-def forked_random_numbers() -> AbstractContextManager[None]:
-    """What is drawn inside leaves PyTorch's random state as it was."""
-    return torch.random.fork_rng(devices=_gpu())
-
-
-def random_state() -> list[Tensor]:
-    """PyTorch's random state, of the CPU and of the GPU in use."""
-    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _gpu())]
-
-
-def set_random_state(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    for device, state in zip(_gpu(), states[1:], strict=True):
-        torch.cuda.set_rng_state(state, device)
-
-
-def _gpu() -> list[int]:
-    return [torch.cuda.current_device()] if torch.cuda.is_available() else []
+            self.random_states[index] = random_state(gpu_in_use())
 
 
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -283,24 +237,6 @@ def _places(network: nn.Module) -> list[tuple[str, int]]:
         for held in (module.named_parameters(prefix, **own), module.named_buffers(prefix, **own))
         for name, tensor in held
     ]
-
-
-def _copy(network: nn.Module) -> nn.Module:
-    """A copy; of results that a pass has left in an attribute, the numbers."""
-    results = {
-        id(value): value.detach().clone()
-        for module in network.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    try:
-        return copy.deepcopy(network, results)
-    except Exception as error:
-        raise ValueError(
-            f"network={type(network).__name__} cannot be copied ({type(error).__name__}: {error}); "
-            "one that draws random numbers or changes itself is evaluated on copies, so that "
-            "evaluation does not change its training: let copy.deepcopy copy it"
-        ) from error
 
 
 def _flat(name: str) -> str:

@@ -19,7 +19,7 @@ from course_lib.models import MLP
 from course_lib.training import fit
 from course_lib.training.replicas import Replicas, seeded
 from test_oracle import OPTIMIZERS, SEEDS, assert_equals_loop
-from zoo import ALONE, STACKED, hand_written_loop, largest_difference, noisy_digits
+from zoo import ALONE, KINDS, STACKED, hand_written_loop, largest_difference, noisy_digits
 
 fit = partial(fit, progress=False)
 COMPILERS = ["c++", "g++", "clang++", "cl"]
@@ -60,6 +60,17 @@ def test_recorded_replica_equals_hand_written_loop(
 def test_recorded_networks_equal_hand_written_loop(float64, recording, network):
     assert_equals_loop(STACKED[network], noisy_digits(), 1e-9, batch_size=16)
     assert len(recording) == 4
+
+
+@pytest.mark.parametrize("network", ["batch norm 2d", "residual convolutions", "LP pooling"])
+def test_recorded_convolutions_are_called(float64, recording, monkeypatch, network):
+    """Their outputs lie in memory as PyTorch does not foretell when it records them."""
+    stacked, called = cohort_module.Cohort._stacked, []
+    monkeypatch.setattr(
+        cohort_module.Cohort, "_stacked", lambda *given: called.append(1) or stacked(*given)
+    )
+    assert_equals_loop(KINDS[network].make, noisy_digits(), 1e-9, batch_size=16)
+    assert len(recording) == 4 and len(called) == 1, "all updates but the first one are recorded"
 
 
 def test_recorded_weights_and_own_splits_equal_hand_written_loop(

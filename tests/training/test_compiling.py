@@ -122,6 +122,35 @@ def test_idle_operations_are_left_out():
     torch.testing.assert_close(results(graph), results(layer))
 
 
+def doubled(x):
+    return [(2 * x).view(-1)]
+
+
+def changed(x):
+    """By way of a view."""
+    result = 2 * x
+    result.view(-1).add_(1)
+    return [result]
+
+
+def test_recorded_views_take_tensors_that_lie_otherwise_in_memory():
+    x = torch.arange(6.0).view(2, 3)
+    graph = Graph(doubled)
+    graph.prepare([x], RECORDING_PAYS)
+    for given in (x, x.T.contiguous().T):
+        torch.testing.assert_close(graph(given), [2 * x.flatten()])
+
+
+def test_a_view_that_is_changed_in_place_stays_one():
+    """What is changed would be a copy otherwise, and nobody would see the change."""
+    x = torch.arange(6.0).view(2, 3)
+    graph = Graph(changed)
+    graph.prepare([x], RECORDING_PAYS)
+    torch.testing.assert_close(graph(x), [2 * x + 1])
+    with pytest.raises(RuntimeError, match="view"):
+        graph(x.T.contiguous().T)
+
+
 def test_an_unwritable_folder_costs_a_warning(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in its place")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))

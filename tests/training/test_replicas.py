@@ -10,10 +10,9 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from course_lib.models import MLP
-from course_lib.training import replicas as module
 from course_lib.training.objective import Objective, accuracy
-from course_lib.training.replicas import Replicas, evaluating, seeded
-from zoo import ALONE, STACKED, AssignedBuffer, Tied, eval_mode, noisy_digits
+from course_lib.training.replicas import Replicas
+from zoo import ALONE, STACKED, AssignedBuffer, Tied, noisy_digits
 
 SEEDS = [3, 0, 11]
 OBJECTIVE = Objective(cross_entropy, accuracy)
@@ -44,16 +43,6 @@ def test_first_weights_leave_the_random_state_alone():
     state = torch.get_rng_state()
     replicas_of("MLP")
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_seeded_returns_the_random_state_after_making():
-    torch.manual_seed(5)
-    expected, drawn = MLP(), torch.rand(3)
-    network, states = seeded(MLP, 5)
-    assert torch.equal(network[1].weight, expected[1].weight)
-    with module.forked_random_numbers():
-        module.set_random_state(states)
-        assert torch.equal(torch.rand(3), drawn)
 
 
 def test_what_changes_the_stack_changes_the_network_and_back():
@@ -137,14 +126,6 @@ def test_evaluation_changes_nothing(kind):
     assert all(network.training for network in replicas.networks)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a[0], b[0]) for a, b in zip(own, replicas.random_states, strict=True))
-
-
-def test_evaluating_gives_each_module_its_own_mode_back():
-    network = eval_mode(nn.Sequential(nn.BatchNorm1d(3), nn.Dropout()), 0)
-    with pytest.raises(KeyError), evaluating([network]):
-        assert not any(each.training for each in network.modules())
-        raise KeyError
-    assert [each.training for each in network.modules()] == [True, False, True]
 
 
 def test_random_numbers_are_those_of_the_network_alone():
