@@ -14,7 +14,7 @@ import tokenize
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import nbformat
@@ -83,6 +83,8 @@ def replicate(path: Path, first_seed: int) -> list[tuple[str, int, bool, float]]
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         for source in measuring(path):
             exec(compile(source, path.stem, "exec"), namespace)
+    for worker in active_children():  # of the lesson's sweeps: they would wait for more
+        worker.terminate()
     wanted = learning_claims(path)
     return [
         (c.number, first_seed, c.holds, c.evidence.effect) for c in shown() if c.number in wanted
