@@ -106,7 +106,8 @@ def _two_steps(network: nn.Module, objective: Objective, batches: list[Batch]) -
     parameters = list(network.parameters())
     for x, *targets in batches:
         network.zero_grad()
-        objective(network(x[0].clone()), *(part[0] for part in targets)).backward()
+        with torch.enable_grad():
+            objective(network(x[0].clone()), *(part[0] for part in targets)).backward()
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.data.add_(parameter.grad, alpha=-0.1)

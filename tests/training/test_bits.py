@@ -74,7 +74,10 @@ def difference(first, second):
 
 
 @pytest.mark.parametrize("path", ["called", "recorded"])
-@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [MLP, *(pytest.param(NETWORKS[each], marks=pytest.mark.slow) for each in ("LeNet", "F1"))],
+)
 def test_two_runs_on_the_same_path_have_the_same_bits(along, network, path):
     assert_same_bits(along(path, network, steps=20), along(path, network, steps=20))
 

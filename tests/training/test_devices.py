@@ -48,7 +48,7 @@ def test_two_devices_train_as_one_with_twice_the_batch(data, network, batch_size
             torch.testing.assert_close(weights, others, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "gradient hook", "drawn attribute"])
+@pytest.mark.parametrize("kind", ["LSTM", "gradient hook", "drawn matrix"])
 def test_two_devices_train_networks_one_by_one_as_one_does(data, kind):
     shared = fit(ALONE[kind], data, batch_size=16, max_epochs=2, momentum=0.9, **two)
     alone = fit(ALONE[kind], data, batch_size=32, max_epochs=2, momentum=0.9)

@@ -330,7 +330,7 @@ def test_a_class_that_is_deep_in_a_library_counts_by_name():
     assert len(b"".join(bytes([w]) if isinstance(w, int) else w for w in meaning(nn.Module))) < 500
 
 
-@pytest.mark.parametrize("seed", ["0", "77"])
+@pytest.mark.parametrize("seed", [pytest.param("0", marks=pytest.mark.slow), "77"])
 def test_another_process_finds_the_same(tmp_path, seed):
     """With another order of sets."""
     source = HEAD.replace("self.rate = 0.5", "self.rate, self.kinds = 0.5, {'a', 'b', 'c', 'd'}")
