@@ -1,6 +1,7 @@
 """Which networks may be stacked: found out by trying, with small batches."""
 
 import math
+import pickle
 import random
 import re
 import warnings
@@ -273,10 +274,10 @@ def _traces(networks: list[nn.Module]) -> dict[str, Any]:
     held = [value for module in modules for value in vars(module).values()]
     own = [value.get_state() for value in held if isinstance(value, torch.Generator)]
     return {
-        "random numbers": [state.tolist() for state in (*random_state(gpu_in_use()), *own)],
+        "random numbers": [each.numpy().tobytes() for each in (*random_state(gpu_in_use()), *own)],
         "random numbers of Python or NumPy": (
             random.getstate(),
-            repr(np.random.get_state()),  # noqa: NPY002 (what the network draws from)
+            pickle.dumps(np.random.get_state()),  # noqa: NPY002 (what the network draws from)
         ),
         STATE: [_attributes(network) for network in networks],
     }

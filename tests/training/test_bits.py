@@ -15,7 +15,7 @@ from course_lib.datasets import Digits
 from course_lib.models import F1, MLP, LeNet
 from course_lib.training import cohort, compiling, fit
 from test_cohort import needs_compiler
-from test_oracle import OPTIMIZERS
+from test_oracle import OPTIMIZERS, slow
 from zoo import ALONE
 
 NEVER = 10**9
@@ -76,7 +76,7 @@ def difference(first, second):
 @pytest.mark.parametrize("path", ["called", "recorded"])
 @pytest.mark.parametrize(
     "network",
-    [MLP, *(pytest.param(NETWORKS[each], marks=pytest.mark.slow) for each in ("LeNet", "F1"))],
+    [MLP, *(slow(NETWORKS[each]) for each in ("LeNet", "F1"))],
 )
 def test_two_runs_on_the_same_path_have_the_same_bits(along, network, path):
     assert_same_bits(along(path, network, steps=20), along(path, network, steps=20))
@@ -96,13 +96,13 @@ def test_two_compiled_runs_have_the_same_bits(along):
         assert_same_bits(runs[0], other)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "momentum", "Nesterov", "RMSprop"])
+@pytest.mark.parametrize("optimizer", ["momentum", *map(slow, ["SGD", "Nesterov", "RMSprop"])])
 def test_to_record_changes_no_bit(along, optimizer):
     assert_same_bits(along("called", MLP, optimizer), along("recorded", MLP, optimizer))
 
 
 @pytest.mark.parametrize("steps", AGREEMENT)
-@pytest.mark.parametrize("optimizer", ["Adam", "AdamW"])
+@pytest.mark.parametrize("optimizer", [slow("Adam"), "AdamW"])
 def test_recorded_adam_agrees(along, optimizer, steps):
     """PyTorch computes its step size from a tensor there, in another order."""
     called, recorded = (along(path, MLP, optimizer, steps) for path in ("called", "recorded"))

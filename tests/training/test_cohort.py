@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from functools import partial
+from itertools import product
 
 import pandas as pd
 import pytest
@@ -18,11 +19,10 @@ from course_lib.data import TensorData
 from course_lib.models import MLP
 from course_lib.training import fit
 from course_lib.training.replicas import Replicas
-from test_oracle import OPTIMIZERS, SEEDS, assert_equals_loop
+from test_oracle import SEEDS, assert_equals_loop, slow
 from zoo import ALONE, KINDS, STACKED, hand_written_loop, largest_difference, noisy_digits
 
 fit = partial(fit, progress=False)
-slow = partial(pytest.param, marks=pytest.mark.slow)
 COMPILER = any(map(shutil.which, ["c++", "g++", "clang++", "cl"]))
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C++ compiler")
 
@@ -44,10 +44,11 @@ def weighted_digits() -> TensorData:
     return noisy_digits(weights_train=weights[:150], weights_val=weights[150:], split="seed")
 
 
-@pytest.mark.parametrize(
-    ("network", "optimizer"),
-    [*(("MLP", optimizer) for optimizer in OPTIMIZERS), ("F1", "momentum"), slow("F1", "AdamW")],
-)
+QUICK = [("MLP", "momentum"), ("MLP", "AdamW"), ("MLP", "RMSprop"), ("F1", "momentum")]
+OTHERS = [*product(["MLP"], ["SGD", "Nesterov", "Adam", "Rprop"]), ("F1", "AdamW")]
+
+
+@pytest.mark.parametrize(("network", "optimizer"), [*QUICK, *(slow(*each) for each in OTHERS)])
 def test_recorded_replica_equals_hand_written_loop(
     float64, recording, without_warnings, network, optimizer
 ):
@@ -55,7 +56,7 @@ def test_recorded_replica_equals_hand_written_loop(
     assert len(recording) == 4  # whole and ragged batches, both evaluations
 
 
-@pytest.mark.parametrize("network", ["LeNet", "tied", "frozen", "unused", "frozen batch norm"])
+@pytest.mark.parametrize("network", ["LeNet", "tied", slow("frozen"), slow("unused")])
 def test_recorded_networks_equal_hand_written_loop(float64, recording, network):
     assert_equals_loop(STACKED[network], noisy_digits(), 1e-9, batch_size=16)
     assert len(recording) == 4

@@ -12,7 +12,7 @@ from course_lib.models import MLP
 from course_lib.training import fit
 from course_lib.training.replicas import seeded
 from test_cohort import needs_compiler
-from test_oracle import OPTIMIZERS
+from test_oracle import OPTIMIZERS, slow
 from zoo import ALONE, STACKED, largest_difference, noisy_digits
 
 fit = partial(fit, progress=False)
@@ -77,7 +77,8 @@ def assert_follows_the_learning_rate(make, data, optimizer, tolerance, watching=
 
 
 # Rprop takes the learning rate for its first step alone, which is made before a callback sees it.
-FOLLOWING = [name for name in OPTIMIZERS if name != "Rprop"]
+OTHERS = [slow(name) for name in OPTIMIZERS if name not in ("momentum", "AdamW", "Rprop")]
+FOLLOWING = ["momentum", "AdamW", *OTHERS]
 
 
 @pytest.mark.parametrize("watching", [False, True], ids=["alone", "watched"])

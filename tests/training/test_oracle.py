@@ -19,6 +19,7 @@ from zoo import (
 )
 
 fit = partial(fit, progress=False)
+slow = partial(pytest.param, marks=pytest.mark.slow)
 SEEDS = [3, 0, 11]
 OPTIMIZERS = {
     "SGD": (torch.optim.SGD, {"lr": 0.02}),
@@ -31,9 +32,7 @@ OPTIMIZERS = {
 }
 
 # All of them together take a minute, so that some wait for `make test`.
-CASES = [
-    pytest.param(name, marks=[] if name == "momentum" else pytest.mark.slow) for name in OPTIMIZERS
-]
+CASES = [name if name == "momentum" else slow(name) for name in OPTIMIZERS]
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def assert_equals_loop(make, data, tolerance, *, optimizer="momentum", batch_siz
 
 
 @pytest.mark.filterwarnings("ignore:the network has numbers")
-@pytest.mark.parametrize("batch_size", [16, 150])
+@pytest.mark.parametrize("batch_size", [16, slow(150)])
 @pytest.mark.parametrize("optimizer", CASES)
 @pytest.mark.parametrize("network", [*STACKED, *ALONE])
 def test_replica_equals_hand_written_loop(float64, network, optimizer, batch_size):

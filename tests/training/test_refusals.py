@@ -127,7 +127,7 @@ def test_several_groups_of_parameters_are_refused(optimizer):
         fit(MLP, noisy_digits(), batch_size=8, optimizer=optimizer, lr=0.1, max_steps=1)
 
 
-@pytest.mark.parametrize("batch_size", [8, "full"])
+@pytest.mark.parametrize("batch_size", [8, pytest.param("full", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "optimizer", [partial(SGD, momentum=0.9), Adam, torch.optim.AdamW], ids=["SGD", "Adam", "AdamW"]
 )
