@@ -21,7 +21,7 @@ q3. Find the bug. A colleague sums up the runs of each batch size by the epochs 
     never looks better because a run has failed. `check(typical)`
 q4. Design the control. After 25 epochs on the 1,437 digits, a network trained in batches of 16
     recognizes 97 % of the held-out images; trained in batches of 256, at the same rate of 0.1,
-    only 85 %. "Large batches generalize worse," somebody concludes. But perhaps the second network
+    only 84 %. "Large batches generalize worse," somebody concludes. But perhaps the second network
     has simply made too few updates. Which further run with batches of 256 can tell? Hand in its
     arguments: `check({"batch_size": ..., "lr": ..., "max_epochs": ...})`, or with `max_steps`
     instead of `max_epochs`.
