@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .kinds import DIFFERENT, Head, alone, stacked
+from .kinds import DIFFERENT, DRAWN, Head, alone, stacked
 
 
 @stacked("frozen", quick=True)
@@ -74,7 +74,7 @@ class Hidden(Head):
         return self.hidden[0](hidden).relu()
 
 
-@alone("a parameter in a list", DIFFERENT)
+@alone("a parameter in a list", DRAWN)
 class InList(Head):
     """It is used by way of the list, though a layer has it, too."""
 
