@@ -29,9 +29,18 @@ SCALE = 1.5  # pixels of the PNG for one of the chart
 INK = "#262626"  # seaborn's
 STYLE = """\
 <style>
+.explorer.vega-embed { display: block; }
+.explorer svg { max-width: 100%; height: auto; }
 .explorer .vega-bindings { font: 14px sans-serif; padding: .5em 1em; }
-.explorer .vega-bind > label { display: grid; grid-template-columns: 15em 14em auto; gap: 1em; }
-.explorer .vega-bind-name { padding-right: 1em; }
+.explorer .vega-bind > label {
+  display: grid; grid-template-columns: 17em 14em 4em; gap: 1em; align-items: center;
+}
+.explorer .vega-bind-name { padding: 0; }
+@media (max-width: 640px) {
+  .explorer .vega-bind > label { grid-template-columns: 1fr 4em; gap: 0 1em; }
+  .explorer .vega-bind-name { grid-column: 1 / -1; }
+  .explorer .vega-bind input { min-width: 0; width: 100%; margin: 0; }
+}
 </style>"""
 
 

@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.optimize import isotonic_regression
 
@@ -166,6 +167,7 @@ def label_lines(axes: Axes, **text: Any) -> None:
     figure.draw_without_rendering()  # settles limits and layout
     if legend := axes.get_legend():
         legend.remove()
+    halo = [withStroke(linewidth=3, foreground="white")]  # other lines may pass below
     text = {"fontsize": plt.rcParams["xtick.labelsize"], "va": "center", **text}
     labelled = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     ends = {line: end for line in labelled if (end := _right_end(axes, line)) is not None}
@@ -174,9 +176,14 @@ def label_lines(axes: Axes, **text: Any) -> None:
     size = FontProperties(size=text["fontsize"]).get_size_in_points()
     shifts = _apart(heights, LINE_HEIGHT * size) - heights
     for (line, end), shift in zip(ends.items(), shifts, strict=True):
-        options = {"color": line.get_color(), "textcoords": "offset points", **text}
+        options = {"color": line.get_color(), "path_effects": halo, **text}
         axes.annotate(
-            str(line.get_label()), (end[0], end[1]), (6, shift), annotation_clip=False, **options
+            str(line.get_label()),
+            (end[0], end[1]),
+            (6, shift),
+            textcoords="offset points",
+            annotation_clip=False,
+            **options,
         )
 
 

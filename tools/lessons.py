@@ -33,12 +33,17 @@ CELL_SECONDS = 600
 MOST_MEMORY = 2_048  # MiB, of a lesson's kernel and the processes that it starts
 SAMPLED = 0.5  # seconds from one look at the memory to the next
 FOLDED = "hide-input"  # the tag of a cell whose code is folded away, as Jupyter Book has it
-# Jupyter's own page template folds no cell and leaves out the alternative text of images.
+# Jupyter's own page template folds no cell, leaves out the alternative text of images, and cuts
+# code and outputs that are wider than the window instead of letting them scroll.
 PAGE = """\
 {% extends "lab/index.html.j2" %}
+{% block html_head_css %}
+{{ super() }}
+<style>main .highlight pre, main .jp-OutputArea-child { overflow-x: auto; }</style>
+{% endblock %}
 {% block input_group scoped %}
 {% if "hide-input" in cell.metadata.get("tags", []) %}
-<details><summary>Code</summary>{{ super() }}</details>
+<details><summary>Set-up or drawing code</summary>{{ super() }}</details>
 {% else %}{{ super() }}{% endif %}
 {% endblock %}
 {% block data_png scoped %}

@@ -102,7 +102,7 @@ def test_a_cell_so_tagged_is_folded_everywhere(notebook, tmp_path):
     assert plain.metadata == {}
     lessons.main([path], write=False)
     page = (tmp_path / "build/1.html").read_text()
-    assert page.count("<details><summary>Code</summary>") == 1
+    assert page.count("<details><summary>Set-up or drawing code</summary>") == 1
 
 
 def test_the_page_keeps_the_alternative_text_of_a_figure(notebook, tmp_path):

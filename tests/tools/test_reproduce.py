@@ -17,7 +17,7 @@ HISTORY = ["batch_size", "seed", "epoch", "step", "examples", "seconds"]
 HISTORY += ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "diverged"]
 SHARPNESS = ["sharpness_0.001", "sharpness_0.0005"]
 EPOCHS = {
-    "lenet5_mnist.csv": dict.fromkeys((8, 32, 128, 512, 2048, 8192), 10),
+    "lenet5_mnist.csv": dict.fromkeys((1, 8, 32, 128, 512, 2048, 8192), 10),
     "keskar_f1_mnist.csv": {256: 20, 6000: 30},
 }
 SECONDS = "lenet5_seconds.csv"
