@@ -116,7 +116,7 @@ BROKEN = [
     ("outputs_say_nothing_of_the_run", mark(7, execution={"iopub.status.idle": "2026"})),
     ("outputs_say_nothing_of_the_run", lambda cells: cells[7].update(id="random")),
     ("cells_are_short", say(7, "\n" * 20 + "2")),
-    ("cells_are_short", lambda cells: [cell.update(source="1\n" * 9) for cell in cells]),
+    ("cells_are_short", lambda cells: [cell.update(source="1\n" * 13) for cell in cells]),
     ("figures_have_alternative_text", show(5, figure(alt=""))),
     ("figures_have_alternative_text", show(5, new_output("display_data", {"image/png": "AA"}))),
     ("claims_are_those_registered", show(6, *[measured(f"1.{n}") for n in range(1, 7)])),
