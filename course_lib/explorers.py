@@ -20,7 +20,7 @@ import altair
 import vl_convert
 from PIL import Image
 
-from course_lib.figures import GRID, LARGEST, PREDICTED, batch_color, display_image
+from course_lib.figures import GRID, LARGEST, PREDICTED, batch_palette, display_image
 
 VEGA_LITE = "application/vnd.vegalite.v5+json"
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -100,10 +100,10 @@ def batch_axis(largest: int = LARGEST) -> altair.X:
     return altair.X("batch_size:Q", scale=scale, title="batch size").axis(values=ticks, format="d")
 
 
-def batch_colors(batch_sizes: Iterable[int]) -> altair.Color:
-    """The colours of the column batch_size, as `figures.batch_color` has them."""
-    sizes = sorted(set(map(int, batch_sizes)))
-    return altair.Color("batch_size:N").scale(domain=sizes, range=[*map(batch_color, sizes)])
+def batch_colors(batch_sizes: Iterable[int], full: int | None = None) -> altair.Color:
+    """The colours of the column batch_size, as `figures.batch_palette` has them."""
+    colors = batch_palette(sorted(set(map(int, batch_sizes))), full)
+    return altair.Color("batch_size:N").scale(domain=[*colors], range=[*colors.values()])
 
 
 def prediction(largest: int = LARGEST, **formula: Any) -> altair.Chart:

@@ -74,9 +74,16 @@ def batch_color(batch_size: float | str) -> str:
     return to_hex(_batch_scale(float(np.log(batch_size) / np.log(LARGEST))))
 
 
-def batch_palette(batch_sizes: Iterable[float | str]) -> dict[float | str, str]:
-    """The colours of batch sizes as seaborn takes them: `palette=batch_palette(sizes)`."""
-    return {batch_size: batch_color(batch_size) for batch_size in batch_sizes}
+def batch_palette(
+    batch_sizes: Iterable[float | str], full: int | None = None
+) -> dict[float | str, str]:
+    """The colours of batch sizes as seaborn takes them: `palette=batch_palette(sizes)`.
+
+    Args:
+        batch_sizes: numbers of samples, or "full".
+        full: the size of the full batch, where it stands among them as a number.
+    """
+    return {size: batch_color("full" if size == full else size) for size in batch_sizes}
 
 
 def predicted(axes: Axes, x: Any, y: Any, label: str = "predicted", **line: Any) -> Line2D:

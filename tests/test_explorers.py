@@ -183,3 +183,8 @@ def shown(path):
     command = [BROWSER, *options, "--dump-dom", path.as_uri()]
     page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     return json.loads(html.unescape(re.search(r'<pre id="report">(.*?)</pre>', page, re.S)[1]))
+
+
+def test_batch_sizes_have_the_colours_of_figures():
+    scale = explorers.batch_colors([1437, 1], full=1437).to_dict()["scale"]
+    assert scale == {"domain": [1, 1437], "range": ["#f5a800", "#111111"]}

@@ -78,6 +78,7 @@ def test_a_batch_size_has_one_colour():
     assert figures.batch_color(1) == figures.BATCH_COLORS[0]
     assert figures.batch_color(10**6) == figures.batch_color(4**7) == figures.BATCH_COLORS[-1]
     assert figures.batch_palette([1, "full"]) == {1: figures.BATCH_COLORS[0], "full": "#111111"}
+    assert figures.batch_palette([1, 1437], full=1437) == {1: "#f5a800", 1437: "#111111"}
 
 
 @pytest.mark.parametrize("wrong", [0, -4, float("nan"), "all", None])

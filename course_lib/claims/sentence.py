@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from IPython.display import display
 
@@ -36,7 +37,7 @@ class Claim:
         again = replicated(self.number)
         return f"replicated {again}" if again else ""
 
-    @property
+    @cached_property  # the replications are read once a claim
     def line(self) -> str:
         """All of it at a glance, as Markdown."""
         verdict = self.verdict if self.holds else f"**{self.verdict}**"
