@@ -3,11 +3,12 @@
 import hashlib
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pooch
+import platformdirs
 
 from course_lib.checks import whole
 from course_lib.data import TensorData
@@ -138,9 +139,7 @@ def _file(name: str) -> Path:
     path, archive = _folder() / f"{name}.npz", ARCHIVES[name]
     if not path.exists():
         try:
-            pooch.retrieve(
-                archive.url, archive.archive_sha256, path.name, path.parent, progressbar=True
-            )
+            _download(archive, path)
         except (OSError, ValueError) as error:
             raise OSError(
                 f"{path} does not exist and could not be downloaded ({error}); put {path.name} "
@@ -149,10 +148,17 @@ def _file(name: str) -> Path:
     return path
 
 
+def _download(archive: Archive, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # from tqdm, in every notebook
+        import pooch
+    pooch.retrieve(archive.url, archive.archive_sha256, path.name, path.parent, progressbar=True)
+
+
 def _folder() -> Path:
     chosen = os.environ.get("COURSE_DATA_DIR")
     if not chosen:
-        return Path(pooch.os_cache("course_lib"))
+        return Path(platformdirs.user_cache_dir("course_lib"))
     folder = Path(chosen).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -7,8 +7,10 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -211,3 +213,10 @@ def test_no_file_of_the_library_escapes_the_type_checker():
         assert not [name for name in override["module"] if name.startswith("course_lib")]
     for path in (ROOT / "course_lib").rglob("*.py"):
         assert not re.search(r"# (mypy:|type: ignore(?!\[))", path.read_text()), path
+
+
+@pytest.mark.slow
+def test_a_notebook_imports_the_library_without_a_word():
+    cell = nbformat.v4.new_code_cell("from course_lib import load_images\n\nload_images();")
+    NotebookClient(nbformat.v4.new_notebook(cells=[cell])).execute()
+    assert cell.outputs == []

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pooch
+import platformdirs
 import torch
 from torch import Tensor, fx
 from torch.fx import GraphModule, Node
@@ -172,7 +172,7 @@ def _form(node: Node) -> tuple:
 
 def _file(operations: GraphModule, example: Sequence[Tensor]) -> Path:
     """Where compiled operations lie: in TORCHINDUCTOR_CACHE_DIR, or in the user's cache folder."""
-    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or pooch.os_cache("course_lib")
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or platformdirs.user_cache_dir("course_lib")
     forms = [(tuple(each.shape), each.stride(), each.dtype, each.device) for each in example]
     key = [operations.code, forms, OPTIONS, torch.__version__, _processor()]
     digest = hashlib.sha256(repr(key).encode())
