@@ -195,11 +195,17 @@ def html(spec: dict[str, Any]) -> str:
 
 
 @cache
+def bundle() -> str:
+    """JavaScript that gives a page `vegaEmbed`: Vega, Vega-Lite and Vega-Embed, 0.9 MB."""
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")
+    return f"(() => {{{script}}})()"  # its names are to stay its own
+
+
+@cache
 def scripts() -> str:
-    """What a page needs once, before its explorers: Vega, Vega-Lite and Vega-Embed, 0.9 MB."""
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")
-    bundle = bundle.replace("</script", "<\\/script")
-    return f"{STYLE}<script>(() => {{{bundle}}})()</script>"  # its names are to stay its own
+    """What a page needs once, before its explorers, where it can load no file."""
+    script = bundle().replace("</script", "<\\/script")
+    return f"{STYLE}<script>{script}</script>"
 
 
 def animate(notebook: dict[str, Any]) -> None:
