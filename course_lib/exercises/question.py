@@ -125,12 +125,8 @@ class Question:
     def verdict(self, *answer: object) -> Verdict:
         """What `check` says, as a value."""
         try:
-            signature(self.judge).bind(*answer)
-        except TypeError:
-            wanted = ", ".join(signature(self.judge).parameters)
-            return Verdict(False, f"Hand in `check({wanted})`.")
-        try:
             require_answer(answer)
+            require_count(answer, list(signature(self.judge).parameters))
             self.judge(*answer)
         except Unanswered as unanswered:
             return Verdict(False, f"**Not answered yet.** {unanswered}")
@@ -152,6 +148,22 @@ def require_answer(answer: object) -> None:
     if isinstance(answer, list | tuple | set):
         for part in answer:
             require_answer(part)
+
+
+def require_count(answer: tuple, wanted: list[str]) -> None:
+    """Raise `Mistake` unless as many values were handed in as are wanted."""
+    if len(answer) == len(wanted):
+        return
+    message = f"Hand in {_values(len(wanted))}, `check({', '.join(wanted)})`, not {len(answer)}."
+    if len(answer) > len(wanted) and all(type(part) is int for part in answer):
+        message += " Write 4000 or 4_000, not 4,000: in Python a comma separates values."
+    if len(wanted) == 1 < len(answer):
+        message += " Numbers that belong together stand in parentheses: `check((a, b))`."
+    raise Mistake(message)
+
+
+def _values(count: int) -> str:
+    return "one value" if count == 1 else f"{count} values"
 
 
 def plain(answer: object) -> object:

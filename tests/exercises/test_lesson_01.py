@@ -100,8 +100,8 @@ def test_a_blank_inside_a_function_is_not_answered_yet():
 
 
 def test_a_forgotten_argument_is_asked_for():
-    assert lesson_01.q5.verdict(2).message == "Hand in `check(history, epoch)`."
-    assert lesson_01.q1.verdict().message == "Hand in `check(answer)`."
+    assert lesson_01.q5.verdict(2).message.endswith("2 values, `check(history, epoch)`, not 1.")
+    assert lesson_01.q1.verdict().message.endswith("Hand in one value, `check(answer)`, not 0.")
 
 
 def test_the_solution_of_question_4_on_digits():

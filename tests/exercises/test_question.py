@@ -157,6 +157,34 @@ def test_a_number_that_is_none_is_an_answer(question):
     assert question.verdict(math.inf - math.inf).message == "**Not quite.** No."
 
 
+HAND_IN = "**Not quite.** Hand in one value, `check(answer)`, not "
+COMMA = " Write 4000 or 4_000, not 4,000: in Python a comma separates values."
+TOGETHER = " Numbers that belong together stand in parentheses: `check((a, b))`."
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("check()", "0."),
+        ("check(4,000)", f"2.{COMMA}{TOGETHER}"),
+        ("check(1,234,567)", f"3.{COMMA}{TOGETHER}"),
+        ("check(22.45, 22.45)", f"2.{TOGETHER}"),
+    ],
+)
+def test_another_number_of_values_is_explained(call, message, question, capsys):
+    eval(call, {"check": question.check})
+    assert capsys.readouterr().out == f"{HAND_IN}{message}\n"
+
+
+def test_two_values_are_wanted_and_one_is_given():
+    verdict = Question(lambda history, epoch: None, "", [], "").verdict(2)
+    assert verdict.message == "**Not quite.** Hand in 2 values, `check(history, epoch)`, not 1."
+
+
+def test_a_blank_among_too_many_values_is_not_answered_yet(question):
+    assert question.verdict(1, ____).message.startswith("**Not answered yet.**")
+
+
 def test_hints_come_one_after_the_other(question, capsys):
     for _ in range(3):
         question.hint()
