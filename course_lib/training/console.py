@@ -30,17 +30,26 @@ def quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while something trains, of which a notebook shows one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return ["Interrupted; what the cells before have made is still there."]
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt; Lightning would exit Python and switch Ctrl-C off."""
+    """Ctrl-C raises Interrupted; Lightning would exit Python and switch Ctrl-C off."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
     except SystemExit as stopped:
         if not isinstance(stopped.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from stopped
+        raise Interrupted from None
 
 
 class ProgressBar(Callback):

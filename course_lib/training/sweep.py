@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from course_lib import checks
 from course_lib.data import TensorData
+from course_lib.training.console import interruptible
 from course_lib.training.fit import check_data, checked_callbacks, fit
 from course_lib.training.torchrun import end_with, run_distributed
 
@@ -102,7 +103,8 @@ def collect(
     silent = not progress or int(os.environ.get("RANK", 0)) > 0
     bar = {"desc": "sweep", "unit": "fit", "leave": False, "file": sys.stdout}
     bar |= {"disable": True} if silent else {}  # else TQDM_DISABLE decides
-    tables = list(tqdm(_tables(cells, n_jobs), total=len(cells), **bar))
+    with interruptible():
+        tables = list(tqdm(_tables(cells, n_jobs), total=len(cells), **bar))
     if not all(isinstance(table, pd.DataFrame) for table in tables):
         raise ValueError(f"{cells=} must return tables, each a pandas.DataFrame")
     joined = pd.concat(tables, ignore_index=True)

@@ -7,8 +7,10 @@ import warnings
 from functools import partial
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from pytorch_lightning import Callback
 from tqdm import tqdm
+from traitlets.config import Config
 
 from course_lib.models import MLP
 from course_lib.training import fit
@@ -133,6 +135,23 @@ def test_exit_that_follows_ctrl_c_is_an_interruption_again():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # as Lightning does
             sys.exit(1)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+INTERRUPTED = """\
+from course_lib.training import collect
+def stopped():
+    raise KeyboardInterrupt
+collect([stopped])
+"""
+
+
+def test_of_an_interruption_a_notebook_shows_one_line(capsys):
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.run_cell(INTERRUPTED)
+    InteractiveShell.clear_instance()
+    last = capsys.readouterr().out.strip("\r\n ").splitlines()
+    assert last[-1].strip() == "Interrupted; what the cells before have made is still there."
+    assert "Traceback" not in "".join(last)
 
 
 def test_other_exits_stay_exits(data):
