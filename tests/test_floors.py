@@ -10,7 +10,7 @@ LIBRARY = Path(__file__).parent.parent / "course_lib"
 FLOORS = [
     {"internals", "models", "history"},
     {"checks"},
-    {"data", "claims", "curvature", "noise", "schedules", "surfaces"},
+    {"data", "claims", "curvature", "noise", "planner", "schedules", "surfaces"},
     {"datasets"},
     {f"training.{name}" for name in ("threads", "convolutions", "console", "torchrun", "seeding")},
     {"training.meaning", "training.batches", "training.objective"},
