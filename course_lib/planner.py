@@ -214,7 +214,7 @@ def _pair(name: str, pair: Any, ascending: bool = False) -> Pair:
     return values[0], values[1]
 
 
-def _within(name: str, value: Any, most: float = 1e300) -> float:
+def _within(name: str, value: Any, most: float = 1e9) -> float:
     if not 0 <= checks.as_float(value) <= most:
         raise ValueError(f"{name}={value!r} must be a number from 0 to {most:g}")
     return float(value)

@@ -182,6 +182,30 @@ def test_a_plan_is_consistent():
     assert made.sample_saving.samples == pytest.approx(1.1 * made.fewest_samples, rel=0.01)
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_the_fastest_is_no_slower_and_the_cheapest_no_dearer(seed):
+    rng = np.random.default_rng(seed)
+    size, updates, seconds = 10 ** rng.uniform([0, 1, -6], [4, 6, 1])
+    factor = 10 ** rng.uniform(0.1, 3)
+    fewer, longer = factor ** rng.uniform(0.01, 0.99, 2)
+    made = plan(
+        (size, size * factor),
+        (updates, updates / fewer),
+        (size, size * factor),
+        (seconds, seconds * longer),
+        lr=0.1,
+        relative_error=rng.uniform(),
+        devices=int(rng.integers(1, 1000)),
+        largest=int(rng.integers(1, 10_000)),
+        price=1,
+    )
+    assert made.fastest.hours <= made.cheapest.hours * (1 + 1e-9)
+    assert made.cheapest.cost <= made.fastest.cost * (1 + 1e-9)
+    assert made.sample_saving.samples <= made.cheapest.samples * (1 + 1e-9)
+    low, high = made.critical_interval
+    assert low <= made.critical * (1 + 1e-9) and made.critical <= high * (1 + 1e-9)
+
+
 def test_repeats_and_numbers_give_the_same_plan():
     repeats = {**GIVEN, "updates": ([990, 1000, 1010], [149, 150, 151]), "relative_error": None}
     made, other = astuple(plan(**repeats)), astuple(plan(**GIVEN))
