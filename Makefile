@@ -10,7 +10,9 @@ PINS := constraints.txt
 PINNED = $(PINS:%=--constraint %)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
-SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+SUITABLE := import ensurepip, platform, sys, venv; \
+    intel_mac = sys.platform == "darwin" and platform.machine() == "x86_64"; \
+    sys.exit(intel_mac or not (3, 11) <= sys.version_info < (3, 15))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 lessons notebooks: export TQDM_DISABLE := 1
@@ -18,14 +20,13 @@ lessons notebooks test: export COURSE_STRICT := 1
 bench: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help lab check test style types fast fix check-lowest check-newest
-.PHONY: lessons notebooks claims figures reproduce replicate stress bench stamp
+.PHONY: lessons notebooks colab handout claims figures reproduce replicate stress bench stamp
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-lab: $(READY) ## open JupyterLab on lesson 1 (LAB_FLAGS="--no-browser" and the like are passed on)
-	@echo "Opening JupyterLab on lesson 1 (Ctrl-C twice ends it) ..."
-	@$(VENV)/bin/jupyter lab notebooks/01_epoch_batch_iteration.ipynb $(LAB_FLAGS)
+lab: $(READY) ## copy the lessons to my-lessons/, open JupyterLab there (LAB_FLAGS are passed on)
+	@$(RUN) tools/lab.py $(LAB_FLAGS)
 
 check: style types fast ## while you work: style, types and the fast tests, in two minutes
 
@@ -67,6 +68,12 @@ lessons: $(READY) ## execute the lessons, write notebooks and HTML pages to buil
 notebooks: $(READY) ## execute the lessons in place, as they are committed (LESSONS=... for some)
 	@$(RUN) tools/lessons.py --write $(LESSONS)
 
+colab: $(READY) ## write lessons that need no second file, for Colab or a course server: build/colab/
+	@$(RUN) tools/colab.py $(LESSONS)
+
+handout: $(READY) ## write student copies, no outputs and no solutions in them: build/handout/
+	@$(RUN) tools/handout.py $(LESSONS)
+
 claims: $(READY) ## write the table of all claims to notebooks/CLAIMS.md
 	@$(RUN) tools/claims_page.py
 
@@ -102,7 +109,9 @@ $(READY): pyproject.toml $(PINS)
 	if [ -z "$$python" ]; then \
 	    echo "The course needs Python 3.11 to 3.14 with the modules venv and ensurepip"; \
 	    echo "(on Debian and Ubuntu: the package python3-venv). None was found on the PATH."; \
-	    echo "Name one that lies elsewhere: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; \
+	    echo "For newer Pythons, and for Intel Macs, there is no PyTorch of the version we use."; \
+	    echo "Name a Python that lies elsewhere: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; \
+	    echo "or read lessons without installing: see README, \"Without make\"."; \
 	    exit 1; \
 	fi; \
 	test -f $@ || { echo "Making $(VENV) with $$python ..."; "$$python" -m venv --clear $(VENV); }

@@ -1,6 +1,7 @@
 """Write the repository's address into pyproject.toml, README.md and every lesson.
 
-The address stands in one place, [project.urls] of pyproject.toml. From there it goes into the
+The address stands in one place, [project.urls] of pyproject.toml, and beside it, in [tool.course],
+the commit that was checked out, to which the lessons belong. From there both go into the
 set-up cell (second cell) and the Colab badge (below the title) of every lesson, and into the
 README. A lesson without set-up cell gets one. Colab opens notebooks from GitHub only: for an
 address elsewhere, and before the first stamp, lessons carry no badge and the README links the
@@ -66,10 +67,22 @@ def address(root: Path) -> str:
     return tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
 
-def setup_cell(repository: str) -> str:
+def edition(root: Path) -> str:
+    """Return the commit to which the lessons belong, as it stands in pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text())["tool"]["course"]["edition"]
+
+
+def head(root: Path) -> str:
+    """Return the commit that is checked out; HEAD, which is whatever is newest, if none is."""
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "HEAD"
+
+
+def setup_cell(repository: str, commit: str | None = None) -> str:
     """Return the source of the lessons' second cell."""
     source = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
-    return source.replace(PLACEHOLDER, clonable(repository))
+    source = source.replace(PLACEHOLDER, clonable(repository))
+    return source.replace('"HEAD"', f'"{commit or edition(ROOT)}"')
 
 
 def badge(repository: str, notebook: str) -> str:
@@ -86,8 +99,8 @@ def relinked(text: str, repository: str) -> str:
     return LINK.sub(lambda old: badge(repository, old[1]) or f"[open](notebooks/{old[1]})", text)
 
 
-def stamp_notebook(path: Path, repository: str) -> None:
-    """Write badge and set-up cell, which is folded, into one lesson."""
+def stamp_notebook(path: Path, repository: str, commit: str) -> None:
+    """Write badge and set-up cell, which is folded, into one lesson; its outputs stay."""
     notebook = nbformat.read(path, as_version=4)
     first, second = notebook.cells[:2]
     title, *rest = [part for part in first.source.split("\n\n") if not LINK.fullmatch(part)]
@@ -95,22 +108,27 @@ def stamp_notebook(path: Path, repository: str) -> None:
     if not second.source.startswith(SETUP):
         second = nbformat.v4.new_code_cell()
         notebook.cells.insert(1, second)
-    second.source = setup_cell(repository)
+    second.source = setup_cell(repository, commit)
     second.metadata["tags"] = [FOLDED]
     normalise(notebook)  # a cell's id goes with its source
     nbformat.write(notebook, path)
 
 
 def stamp(root: Path, repository: str) -> list[Path]:
-    """Write the address everywhere below `root`; return the files it stands in."""
+    """Write the address everywhere below `root`; return the files it stands in.
+
+    With it goes the commit that is checked out: there Colab finds the course_lib and the
+    measurements of these lessons, whatever is changed later.
+    """
     project, readme = root / "pyproject.toml", root / "README.md"
     lessons = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    before = address(root)
-    project.write_text(project.read_text().replace(before, repository))
+    before, commit = address(root), "HEAD" if repository == PLACEHOLDER else head(root)
+    text = project.read_text().replace(before, repository)
+    project.write_text(text.replace(f'edition = "{edition(root)}"', f'edition = "{commit}"'))
     text = readme.read_text().replace(clonable(before), clonable(repository))
     readme.write_text(relinked(text, repository))
     for lesson in lessons:
-        stamp_notebook(lesson, repository)
+        stamp_notebook(lesson, repository, commit)
     return [project, readme, *lessons]
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
@@ -140,25 +139,6 @@ def run_cell(repository, folder, python=sys.executable, **environment):
 
 
 @pytest.fixture
-def colab(tmp_path):
-    """A folder with a stub of the module that tells Colab from other places."""
-    (tmp_path / "stub/google/colab").mkdir(parents=True)
-    (tmp_path / "stub/google/colab/__init__.py").touch()
-    return tmp_path / "stub"
-
-
-@pytest.fixture
-def bare_python(tmp_path):
-    """A Python with all the packages of this one except course_lib, as Colab's is."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    (Path(packages) / "packages.pth").write_text(sysconfig.get_path("purelib"))
-    return python
-
-
-@pytest.fixture
 def repository(tmp_path):
     """The address of a local git repository with the library in it, stamped."""
     folder = tmp_path / "repository"
@@ -177,23 +157,25 @@ def test_locally_the_cell_does_nothing(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_unstamped_on_colab_the_cell_says_what_to_do(tmp_path, colab, bare_python):
-    done = run_cell(stamp.PLACEHOLDER, tmp_path / "empty", bare_python, PYTHONPATH=str(colab))
+def test_unstamped_on_colab_the_cell_says_what_to_do(tmp_path, colab_stub, bare_python):
+    done = run_cell(stamp.PLACEHOLDER, tmp_path / "empty", bare_python, PYTHONPATH=str(colab_stub))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: Set `repository` above")
 
 
-def test_a_wrong_address_on_colab_is_named(tmp_path, colab, bare_python):
+def test_a_wrong_address_on_colab_is_named(tmp_path, colab_stub, bare_python):
     wrong = (tmp_path / "nowhere").as_uri()
-    done = run_cell(wrong, tmp_path / "empty", bare_python, PYTHONPATH=str(colab))
+    done = run_cell(wrong, tmp_path / "empty", bare_python, PYTHONPATH=str(colab_stub))
     assert done.returncode == 1
     assert f"course_lib was not installed from {wrong}" in done.stderr
 
 
 @pytest.mark.slow
-def test_stamped_on_colab_the_cell_installs_the_library(tmp_path, colab, bare_python, repository):
+def test_stamped_on_colab_the_cell_installs_the_library(
+    tmp_path, colab_stub, bare_python, repository
+):
     # Everything needed is there, setuptools too, so that the test does without the network.
-    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": str(colab)}
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": str(colab_stub)}
     done = run_cell(repository, tmp_path / "empty", bare_python, **offline)
     assert done.returncode == 0, done.stderr
     kept = f"torch=={version('torch')}, numpy=={version('numpy')}"
