@@ -20,7 +20,7 @@ lessons notebooks test: export COURSE_STRICT := 1
 bench: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help lab check test style types fast fix check-lowest check-newest
-.PHONY: lessons notebooks colab handout claims figures reproduce replicate stress bench stamp
+.PHONY: lessons notebooks colab handout claims figures site reproduce replicate stress bench stamp
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ lab: $(READY) ## copy the lessons to my-lessons/, open JupyterLab there (LAB_FLA
 
 check: style types fast ## while you work: style, types and the fast tests, in two minutes
 
-test: style types $(READY) ## before you push: style, types, all tests and every lesson, as CI does
+test: style types $(READY) $(VENV)/.docs ## before you push: style, types, all tests and every lesson, as CI does
 	@echo "Testing course_lib and the project (pytest) ..."
 	@$(RUN) -m pytest --quiet
 	@echo "Validating the lessons (nbval) ..."
@@ -81,6 +81,11 @@ figures: $(READY) ## draw README's figure and lesson 5's animation afresh: noteb
 	@$(RUN) tools/teaser.py
 	@$(RUN) tools/ball.py
 
+site: $(READY) $(VENV)/.docs ## write the course as pages that need no network: build/site/index.html
+	@$(RUN) tools/site_source.py build/site-source
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going build/site-source build/site
+	@echo "Open build/site/index.html in a browser."
+
 reproduce: $(READY) ## repeat the long measurements on MNIST (two hours), write notebooks/results/
 	@$(RUN) tools/reproduce.py
 
@@ -119,6 +124,11 @@ $(READY): pyproject.toml $(PINS)
 	@echo "Installing the course into $(VENV) (minutes the first time, seconds later) ..."
 	@$(RUN) -m pip install --quiet $(PINNED) --upgrade setuptools
 	@$(RUN) -m pip install --quiet $(PINNED) --no-build-isolation --editable ".[lab,test]"
+	@touch $@
+
+$(VENV)/.docs: $(READY)
+	@echo "Installing what the site needs ..."
+	@$(RUN) -m pip install --quiet $(PINNED) --no-build-isolation --editable ".[docs]"
 	@touch $@
 
 $(VENV)/.bench: $(READY)
