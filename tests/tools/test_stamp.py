@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 import lessons
 import stamp
@@ -91,7 +93,7 @@ def test_a_github_address_reaches_every_place(course):
     assert stamp.address(course) == GITHUB
     assert readme == f"Clone {GITHUB}.\n\n| One | {badge} |\n"
     assert cells[0] == f"# One\n\n{badge}\n\nWhat is one?"
-    assert f'repository = "{GITHUB}"' in cells[1]
+    assert f'repository, edition = "{GITHUB}", "' in cells[1]
     assert cells[2] == "1 + 1"
 
 
@@ -126,11 +128,11 @@ def test_badges_go_where_colab_cannot_follow(course, other):
     assert cells == ["# One\n\nWhat is one?", stamp.setup_cell(other), "1 + 1"]
 
 
-def run_cell(repository, folder, python=sys.executable, **environment):
+def run_cell(repository, folder, python=sys.executable, commit="HEAD", **environment):
     """Run the set-up cell in an empty folder, as a notebook that lies there alone would."""
     folder.mkdir()
     return subprocess.run(
-        [python, "-c", stamp.setup_cell(repository)],
+        [python, "-c", stamp.setup_cell(repository, commit)],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -138,29 +140,76 @@ def run_cell(repository, folder, python=sys.executable, **environment):
     )
 
 
+def git(folder, *command):
+    """Run git in a folder; return what it says."""
+    author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+    done = subprocess.run(
+        ["git", *author, *command], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
 @pytest.fixture
 def repository(tmp_path):
-    """The address of a local git repository with the library in it, stamped."""
+    """A local git repository with the library and a table; the newest commit has neither."""
     folder = tmp_path / "repository"
     shutil.copytree(ROOT / "course_lib", folder / "course_lib")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
+    (folder / "notebooks/results").mkdir(parents=True)
+    (folder / "notebooks/results/table.csv").write_text("1")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "course")
     stamp.stamp(folder, stamp.normalised(str(folder)))
-    author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
-    for command in (["init", "--quiet"], ["add", "."], [*author, "commit", "-qm", "course"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    return stamp.address(folder)
+    git(folder, "rm", "-rq", "--force", "course_lib", "notebooks")
+    git(folder, "commit", "-qm", "later")
+    return folder
 
 
-def test_locally_the_cell_does_nothing(tmp_path):
+def test_the_commit_that_is_stamped_is_the_one_checked_out(repository):
+    assert stamp.edition(repository) == git(repository, "rev-parse", "HEAD~1")
+
+
+def test_without_an_address_there_is_no_commit_to_install(repository):
+    stamp.stamp(repository, stamp.PLACEHOLDER)
+    assert stamp.edition(repository) == "HEAD"
+
+
+def test_stamping_leaves_outputs_alone(course):
+    path = course / "notebooks/01_one.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(notebook, path)
+    stamp.stamp(course, GITHUB)
+    assert nbformat.read(path, as_version=4).cells[2].outputs[0].text == "2"
+
+
+def test_where_the_library_is_the_cell_does_nothing(tmp_path):
     done = run_cell(GITHUB, tmp_path / "empty")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_with_another_kernel_the_cell_says_which_to_choose(tmp_path, bare_python):
+    done = run_cell(GITHUB, tmp_path / "empty", bare_python)
+    assert done.returncode == 1
+    assert "Stop: course_lib is not installed here: choose the kernel" in done.stderr
 
 
 def test_unstamped_on_colab_the_cell_says_what_to_do(tmp_path, colab_stub, bare_python):
     done = run_cell(stamp.PLACEHOLDER, tmp_path / "empty", bare_python, PYTHONPATH=str(colab_stub))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: Set `repository` above")
+
+
+def test_of_a_set_up_that_fails_a_notebook_shows_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    cell = stamp.setup_cell(GITHUB).replace('"course_lib")', '"no_such_library")')
+    shell.run_cell(cell)
+    InteractiveShell.clear_instance()
+    [line] = capsys.readouterr().out.strip().splitlines()
+    assert line.startswith("course_lib is not installed here")
 
 
 def test_a_wrong_address_on_colab_is_named(tmp_path, colab_stub, bare_python):
@@ -171,15 +220,19 @@ def test_a_wrong_address_on_colab_is_named(tmp_path, colab_stub, bare_python):
 
 
 @pytest.mark.slow
-def test_stamped_on_colab_the_cell_installs_the_library(
+def test_stamped_on_colab_the_cell_installs_what_was_stamped(
     tmp_path, colab_stub, bare_python, repository
 ):
     # Everything needed is there, setuptools too, so that the test does without the network.
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": str(colab_stub)}
-    done = run_cell(repository, tmp_path / "empty", bare_python, **offline)
+    address, commit = stamp.address(repository), stamp.edition(repository)
+    done = run_cell(address, tmp_path / "empty", bare_python, commit, **offline)
     assert done.returncode == 0, done.stderr
     kept = f"torch=={version('torch')}, numpy=={version('numpy')}"
-    assert done.stdout == f"Installed course_lib from {stamp.clonable(repository)}; kept {kept}.\n"
+    first, second = done.stdout.splitlines()
+    assert first == f"Installed course_lib from {stamp.clonable(address)}; kept {kept}."
+    assert second.startswith("The lesson trains on the CPU, which is enough; this machine has ")
+    assert (tmp_path / "empty/results/table.csv").read_text() == "1"
     ask = [bare_python, "-c", "import course_lib.models; print(course_lib.__file__)"]
     place = subprocess.run(ask, cwd=tmp_path / "empty", capture_output=True, text=True).stdout
     assert place.startswith(str(tmp_path / "venv"))
