@@ -1,205 +1,300 @@
 """Exercises of lesson 5: momentum.
 
-q1. On paper: Goyal et al. (2017) train ResNet-50 in batches of 256 with learning rate 0.1 and
-    momentum 0.9. Which learning rate goes with momentum 0.95, at the same effective rate?
-    `check(lr)`
-q2. On paper: the largest curvature of a loss is 20. Which learning rate is the largest stable one
-    at momentum 0.9? `check(lr)`
-q3. On paper: a run has batch size 256, learning rate 0.1 and momentum 0.9. Which learning rate
-    has the same stationary noise at batch size 64 and momentum 0.5? `check(lr)`
-q4. Write `displacement(gradients, lr, momentum)`, how far PyTorch's heavy ball has moved a weight
-    after these gradients. `check(displacement)`
-q5. At momentum 0.9 and step 0.01 the ball stays in front of the hill. Change the momentum, and
-    nothing else, so that it lies within 0.1 of the lowest point after 1,000 steps. `check(path)`
+q1. Find the bug. A colleague has written momentum himself:
+
+        def step(weight, gradient, memory, lr, momentum):
+            weight = weight - lr * (momentum * memory + gradient)
+            memory = gradient
+            return weight, memory
+
+    It is hardly faster than without, whatever momentum he sets. Correct his step, so that it walks
+    PyTorch's path, also when `lr` changes. It returns the new weight and memory. `check(step)`
+q2. The losses of four runs in a ravine. One has rate and momentum chosen well, one too little
+    momentum, one too much, and one a rate next to its limit. Which is which?
+    `check({"A": ..., "B": ..., "C": ..., "D": ...})`, of "well", "little", "much" and "rate".
+q3. A loss has three directions, of curvatures 2, 10 and 50. Find a rate and a momentum with which
+    all three weights, from 1 and at rest, are within a thousandth after 30 steps.
+    `check(rate, momentum)`
+q4. Criticise a comparison. A blog trains in batches of 8 at the rate 0.002. With momentum 0.9 the
+    target is reached in a tenth of the updates that it takes without. "Momentum makes training ten
+    times as fast," it says. Which one further run would tell? Hand in its arguments:
+    `check({"batch_size": ..., "lr": ..., "momentum": ...})`
+q5. Train a network of your own on `Digits(split="seed")` in batches of 8, at the rate 0.05 and
+    without momentum, with 8 seeds or more, and read off the median number of updates to 90 %.
+    Predict how many it takes at the rate 0.005 with momentum 0.9. Only then train that, and hand
+    in your prediction with what `fit` returned. A factor of 1.3 either way counts as right; on the
+    four networks that we tried, the two were within 11 %. `check(predicted, run)`
 """
 
+from collections.abc import Callable
+from math import inf
+
 import numpy as np
-import pandas as pd
 
-from course_lib.exercises.judges import number, numeric
-from course_lib.exercises.question import Mistake, Question, require_answer
+from course_lib.exercises.judges import number, repeated_run, too_late
+from course_lib.exercises.lesson_03 import TARGET, near
+from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+from course_lib.history import reached
 
-q1 = Question(
-    judge=numeric(
-        0.05,
-        mistakes={
-            0.1: "At the same learning rate each gradient would now count 20 times instead of 10.",
-            0.2: "It is the other way round: more momentum, a longer memory, a smaller rate.",
-            1: "1 is the effective rate. Which learning rate has it at momentum 0.95?",
-            2: "2 is the effective rate of 0.1 at momentum 0.95. It should be 1, as at 0.9.",
-            0.1 * 0.95 / 0.9: "The effective rate is lr / (1 - momentum), not lr x momentum.",
-        },
-        otherwise="Effective rate = lr / (1 - momentum): it must be 0.1 / 0.1 = 1 again.",
-        tolerance=1e-6,
-    ),
-    right="0.1 / 0.1 = 0.05 / 0.05 = 1. The batch size does not come in.",
-    hints=[
-        "A gradient counts 1 + beta + beta² + ... = 1 / (1 - beta) times in all.",
-        "The effective rate is 0.1 / (1 - 0.9) = 1.",
-        "lr / (1 - 0.95) = 1.",
-    ],
-    answer="The effective rate is 0.1 / (1 - 0.9) = 1. At momentum 0.95 that takes "
-    "lr = 1 x (1 - 0.95) = **0.05**.",
-)
-
-q2 = Question(
-    judge=numeric(
-        0.19,
-        mistakes={
-            0.1: "2 / 20 is the limit without momentum.",
-            3.8: "3.8 is the limit of learning rate x curvature. Divide by the curvature.",
-            0.01: "You kept the effective rate at 2 / 20. But against swinging, momentum is a "
-            "help: it pulls against each turn.",
-            0.095: "The limit is 2 (1 + beta), not 1 + beta.",
-            1: "You divided by 1 - beta. The limit has 1 + beta.",
-        },
-        otherwise="Stable is learning rate x curvature < 2 (1 + momentum).",
-        tolerance=1e-6,
-    ),
-    right="Nearly twice the limit without momentum.",
-    hints=[
-        "Look at the map: where does it end at momentum 0.9?",
-        "Learning rate x curvature < 2 (1 + momentum).",
-        "lr x 20 < 3.8.",
-    ],
-    answer="2 (1 + 0.9) / 20 = 3.8 / 20 = **0.19**.",
-)
-
-q3 = Question(
-    judge=numeric(
-        0.125,
-        mistakes={
-            0.025: "That is for the batch alone. The momentum changes, too.",
-            0.5: "That is for the momentum alone. The batch changes, too.",
-            0.005: "Less momentum makes less noise: the learning rate may be larger, not smaller.",
-            2: "A smaller batch makes more noise: its learning rate must be smaller.",
-            0.1: "Then the noise would change by the factor (256 x 0.1) / (64 x 0.5) = 0.8.",
-        },
-        otherwise="Keep lr / (B (1 - beta)) as it is: 0.1 / (256 x 0.1).",
-        tolerance=1e-6,
-    ),
-    right="0.1 / (256 x 0.1) = 0.125 / (64 x 0.5).",
-    hints=[
-        "Which combination of learning rate, batch size and momentum sets the noise?",
-        "lr / (B (1 - beta)) shall stay the same.",
-        "0.1 / (256 x 0.1) = lr / (64 x 0.5).",
-    ],
-    answer="lr = 0.1 x (64 x 0.5) / (256 x 0.1) = 0.1 x 32 / 25.6 = **0.125**.",
-)
-
-
-def moved(gradients: np.ndarray, lr: float, momentum: float) -> float:
-    """Displacement of PyTorch's heavy ball: -lr Σ_i g_i (1 - beta^(t - i)) / (1 - beta)."""
-    ages = np.arange(len(gradients), 0, -1)
-    return -lr * float(np.sum(gradients * (1 - momentum**ages) / (1 - momentum)))
-
-
-def last_step(gradients: np.ndarray, lr: float, momentum: float) -> float:
-    """The last update alone: -lr Σ_i beta^(t - i - 1) g_i."""
-    return -lr * float(np.sum(gradients * momentum ** np.arange(len(gradients))[::-1]))
-
-
-CASES = [
-    (np.array(gradients), lr, momentum)
-    for gradients in ([1.0], [1.0, 0.0, 0.0], [2.0, -1.0, 0.5, 3.0])
-    for lr in (0.1, 0.5)
-    for momentum in (0.0, 0.5, 0.9)
-]
-WRONG_RULES = {
-    "It goes uphill: a step is taken against the gradient.": lambda *case: -moved(*case),
-    "That is the last update alone. Add up all of them.": last_step,
-    "That is plain descent: a gradient must go on working after its own step.": (
-        lambda gradients, lr, momentum: -lr * gradients.sum()
+Rule = Callable[[float, float], tuple[float, float, float, float]]
+GRADIENTS = [2.0, -1.0, 0.5, 3.0, 1.0, -2.0]
+RATES = [0.1, 0.1, 0.1, 0.02, 0.02, 0.02]
+MOMENTA = [0.0, 0.5, 0.9]
+# A rule takes lr and momentum m and returns a, b, c, d: the memory v becomes a v + b g for the
+# gradient g, and the weight moves by -(c v + d g).
+WRONG: dict[str, Rule] = {
+    "It still remembers the last gradient only, whatever the momentum. What should be kept is the "
+    "sum, `momentum * memory + gradient`.": lambda lr, m: (0, 1, lr * m, lr),
+    "It goes uphill: a step is taken against the gradient.": lambda lr, m: (m, 1, -lr * m, -lr),
+    "It uses the old memory, which this gradient has not yet entered.": lambda lr, m: (m, 1, lr, 0),
+    "The new gradient counts twice: in the memory, and once more beside it.": (
+        lambda lr, m: (m, 1, lr * m, 2 * lr)
     ),
     "That is the averaged form. PyTorch does not multiply the gradient by 1 - momentum.": (
-        lambda gradients, lr, momentum: moved(gradients, lr * (1 - momentum), momentum)
+        lambda lr, m: (m, 1 - m, lr * m, lr * (1 - m))
     ),
-    "You gave each gradient its whole 1 / (1 - momentum). The young ones still have work to do.": (
-        lambda gradients, lr, momentum: -lr * gradients.sum() / (1 - momentum)
+    "That is the textbooks' convention. At a constant rate it walks the same path, but when `lr` "
+    "drops, the memory still holds the old rate. Keep `lr` out of the memory.": (
+        lambda lr, m: (m, -lr, -m, lr)
     ),
+    "That is plain descent: the memory never comes in.": lambda lr, m: (1, 0, 0, lr),
 }
 
 
-def judge_displacement(displacement: object) -> None:
-    if not callable(displacement):
-        raise Mistake("Hand in the function itself, `check(displacement)`.")
-    returned = [displacement(gradients.copy(), lr, beta) for gradients, lr, beta in CASES]
-    require_answer(returned)
-    answers = np.array([number(value) for value in returned])
-    for message, rule in WRONG_RULES.items():
-        if np.allclose(answers, [rule(*case) for case in CASES], atol=1e-6):
+def pytorch(lr: float, m: float) -> tuple[float, float, float, float]:
+    return m, 1, lr * m, lr
+
+
+def walked(step: Callable[..., tuple[float, float]]) -> np.ndarray:
+    """The weights after each gradient, at each momentum, from 1 and without memory."""
+    path = []
+    for momentum in MOMENTA:
+        weight, memory = 1.0, 0.0
+        for gradient, lr in zip(GRADIENTS, RATES, strict=True):
+            weight, memory = step(weight, gradient, memory, lr, momentum)
+            path.append(weight)
+    return np.array(path)
+
+
+def walked_by(rule: Rule) -> np.ndarray:
+    def step(w: float, g: float, v: float, lr: float, momentum: float) -> tuple[float, float]:
+        a, b, c, d = rule(lr, momentum)
+        return w - (c * v + d * g), a * v + b * g
+
+    return walked(step)
+
+
+def judge_step(step: object) -> None:
+    if not callable(step):
+        raise Mistake("Hand in the function itself, `check(step)`, without calling it.")
+
+    def checked(*arguments: float) -> tuple[float, float]:
+        return returned(step, arguments)
+
+    answers = walked(checked)
+    for message, rule in WRONG.items():
+        if np.allclose(answers, walked_by(rule)):
             raise Mistake(message)
-    expected = np.array([moved(*case) for case in CASES])
-    if (wrong := ~np.isclose(answers, expected, atol=1e-6)).any():
-        case = int(wrong.argmax())
-        gradients, lr, beta = CASES[case]
+    if not np.allclose(answers, right := walked_by(pytorch)):
+        first = int(np.argmin(np.isclose(answers, right)))
+        momentum, update = MOMENTA[first // len(RATES)], first % len(RATES) + 1
         raise Mistake(
-            f"`displacement({gradients.tolist()}, {lr}, {beta})` gives {answers[case]:.4g}; "
-            f"{expected[case]:.4g} would be right."
+            f"At momentum {momentum}, after {update} of the gradients {GRADIENTS}, the weight is "
+            f"{answers[first]:.4g}; {right[first]:.4g} would be right."
         )
 
 
-q4 = Question(
-    judge=judge_displacement,
-    right="It agrees with the heavy ball in every case.",
+def returned(step: Callable[..., object], arguments: tuple[float, ...]) -> tuple[float, float]:
+    """The new weight and memory; a Mistake where the function gives none."""
+    try:
+        answer = step(*arguments)
+        require_answer(answer)
+    except Unanswered:
+        raise
+    except Exception as error:
+        raise Mistake(f"The function stops with `{type(error).__name__}`: {error}.") from error
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Mistake("The function should return two things: `return weight, memory`.")
+    weight, memory = map(number, answer)
+    return weight, memory
+
+
+q1 = Question(
+    judge=judge_step,
+    right="What is kept is the sum. Its old gradients fade, and the rate stays outside.",
     hints=[
-        "Walk through it: `velocity = momentum * velocity + gradient`, then move by "
-        "`-lr * velocity`.",
-        "Start with `velocity = moved = 0`, and go through the gradients in a loop.",
-        "In each round `moved -= lr * velocity`, after the velocity has taken in the gradient.",
+        "How many past gradients does his memory hold? And how many does that of the lesson hold?",
+        "First `memory = momentum * memory + gradient`, then the weight moves along `memory`.",
     ],
-    answer="""A loop will do, and so will the sum of the lesson:
+    answer="""He kept the gradient where he should have kept the sum, so that everything older
+than one step was forgotten.
 ```python
-def displacement(gradients, lr, momentum):
-    velocity = moved = 0
-    for gradient in gradients:
-        velocity = momentum * velocity + gradient
-        moved -= lr * velocity
-    return moved
+def step(weight, gradient, memory, lr, momentum):
+    memory = momentum * memory + gradient
+    return weight - lr * memory, memory
 ```""",
 )
 
-START, STEP, STEPS, NEAR = (-4.5, 1.0), 0.01, 1_000, 0.1
-FIRST_SLOPE = START[0] / 2  # the bump is not felt there
+CURVES = {"A": (3.335, 0.67), "B": (0.8, 0.1), "C": (3.0, 0.7), "D": (1.0, 0.98)}
+NAMES = {"A": "rate", "B": "little", "C": "well", "D": "much"}
+CLUES = {
+    "A": "A rises first and then falls evenly, without waves: a weight that jumps from wall to "
+    "wall, and hardly less far each time.",
+    "B": "B falls evenly from the start, without rising and without waves. Nothing swings there.",
+    "C": "Which curve is lowest after 60 steps?",
+    "D": "D comes in waves: the ball rolls through the minimum and back, and loses little.",
+}
 
 
-def judge_crossing(path: object) -> None:
-    if not isinstance(path, pd.DataFrame) or not {"step", "x", "y"} <= set(path):
-        raise Mistake(f"Hand in what `descend` returned, not a value of type `{kind(path)}`.")
-    points = path.sort_values("step")[["x", "y"]].to_numpy()
-    if len(points) != STEPS + 1 or not np.allclose(points[0], START):
-        raise Mistake(f"Let one ball go {STEPS:,} steps from {START}.")
-    if not np.isclose(points[0, 0] - points[1, 0], STEP * FIRST_SLOPE, rtol=0.01):
-        raise Mistake(f"The first step is not that of `lr={STEP}` on the bump. Leave both alone.")
-    if not np.isfinite(points).all() or np.hypot(*points[-1]) > NEAR:
-        raise Mistake(where(points))
+def judge_names(names: object) -> None:
+    if not isinstance(names, dict) or set(names) != set(NAMES):
+        raise Mistake('Hand in a dictionary: `{"A": "well", "B": "little", ...}`.')
+    words = {letter: str(word).strip().lower() for letter, word in names.items()}
+    if unknown := set(words.values()) - set(NAMES.values()):
+        raise Mistake(f'"{min(unknown)}" is none of "well", "little", "much" and "rate".')
+    if len(set(words.values())) < len(NAMES):
+        raise Mistake("Each of the four words belongs to one curve.")
+    for letter in "CDAB":
+        if words[letter] != NAMES[letter]:
+            raise Mistake(CLUES[letter])
 
 
-def kind(answer: object) -> str:
-    return type(answer).__name__
+q2 = Question(
+    judge=judge_names,
+    right="Waves: too much memory. A rise and then no end: a rate near its limit.",
+    hints=[
+        "What does a weight do that has complex roots? And one with a root near -1?",
+        "The loss is a square: a slow swing shows as a wave, a jump from wall to wall does not.",
+    ],
+    answer='`{"A": "rate", "B": "little", "C": "well", "D": "much"}`. Next to its limit (A) the '
+    "steep direction jumps with a root near -1, first further and then hardly less far. With "
+    "little momentum (B) the flat direction creeps. With too much (D) both directions swing, and "
+    "lose little.",
+)
+
+CURVATURES, ENOUGH, NEAR = np.array([2.0, 10.0, 50.0]), 30, 1e-3
 
 
-def where(points: np.ndarray) -> str:
-    """What has become of a ball that is not at the lowest point."""
-    x = points[-1, 0]
-    if points[:, 0].max() < -2:
-        return f"The ball is at x = {x:.2f}, in front of the hill. It lost too much speed."
-    if x < -2:
-        return f"The ball is at x = {x:.2f}: it crossed the hill and rolled back over it."
-    return f"The ball is at x = {x:.2f}: it has crossed the hill and is still rolling."
+def judge_ravine(rate: object, momentum: object) -> None:
+    lr, beta = number(rate), number(momentum)
+    if not (0 <= beta < 1 and lr > 0):
+        raise Mistake("The rate is positive, and the momentum lies from 0 to just below 1.")
+    if 50 * lr >= 2 * (1 + beta):
+        raise Mistake(f"It explodes: 50 x {lr:g} is not below 2 (1 + {beta:g}).")
+    weight, memory = np.ones(3), np.zeros(3)
+    for _ in range(ENOUGH):
+        memory = beta * memory + CURVATURES * weight
+        weight = weight - lr * memory
+    if abs(weight).max() > NEAR:
+        raise Mistake(slowest(abs(weight), lr, beta))
+
+
+def slowest(far: np.ndarray, lr: float, beta: float) -> str:
+    """What has kept the slowest direction."""
+    worst = int(far.argmax())
+    h, sh = CURVATURES[worst], lr * CURVATURES[worst]
+    found = f"After 30 steps the direction of curvature {h:g} is still at {far[worst]:.2g}"
+    if sh <= (1 - beta**0.5) ** 2:
+        return f"{found}: it creeps. More momentum, or a larger rate."
+    if sh >= (1 + beta**0.5) ** 2:
+        return f"{found}: it jumps from wall to wall. A smaller rate, or more momentum."
+    return f"{found}: it swings, and loses only the root of {beta:g} a step. Less momentum."
+
+
+q3 = Question(
+    judge=judge_ravine,
+    right="Both ends of the ravine are at the edge of the swings, and all else lies between.",
+    hints=[
+        "The direction in the middle takes care of itself. Which two matter?",
+        "The condition number is 25, and its root is 5.",
+        "The root of the momentum is (5 - 1) / (5 + 1). Which rate puts 2 and 50 at the edges?",
+    ],
+    answer="The condition number is 50 / 2 = 25. The momentum is ((5 - 1) / (5 + 1))² = **0.444**, "
+    "the rate (2 / (√2 + √50))² = **0.0556**. Each step takes a third of the distance, but for the "
+    "factor 1 + t / 3: 27 steps do.",
+)
+
+NO_CONTROLS: dict[tuple[float, float], str] = {
+    (0.002, 0): "That is the blog's run without momentum.",
+    (0.002, 0.9): "That is the blog's run with momentum.",
+    (0.0002, 0): "The wrong way: without momentum, each gradient counts once instead of ten times.",
+    (0.0002, 0.9): "That makes the effective rates equal, 0.002. But it only shows that the slower "
+    "of the two can be made slow again. Can a plain run be as fast?",
+}
+
+
+def judge_control(arguments: object) -> None:
+    if not isinstance(arguments, dict):
+        raise Mistake('Hand in a dictionary: `{"batch_size": ..., "lr": ..., "momentum": ...}`.')
+    if others := set(arguments) - {"batch_size", "lr", "momentum", "max_epochs", "max_steps"}:
+        raise Mistake(f"Leave `{min(map(str, others))}` as it was.")
+    if number(arguments.get("batch_size", 8)) != 8:
+        raise Mistake("With another batch size, a third thing would differ. Leave it at 8.")
+    lr, beta = number(arguments.get("lr", 0.002)), number(arguments.get("momentum", 0))
+    for (rate, momentum), message in NO_CONTROLS.items():
+        if np.isclose(lr, rate) and np.isclose(beta, momentum):
+            raise Mistake(message)
+    if beta != 0:
+        raise Mistake("The suspect is the effective rate. Try it without any momentum.")
+    if not np.isclose(lr, 0.02):
+        raise Mistake("Which rate, without momentum, moves the weights as far as his in the end?")
+
+
+q4 = Question(
+    judge=judge_control,
+    right="If that run is as fast, it was the rate. In batches of 8 it will be.",
+    hints=[
+        "How often does a gradient count in the end, with momentum 0.9?",
+        "The effective rate of his fast run is 0.002 / (1 - 0.9).",
+    ],
+    answer="""His fast run has ten times the effective rate. The control has that rate and no
+momentum:
+```python
+{"batch_size": 8, "lr": 0.02, "momentum": 0}
+```
+If the blog is right, it will be slow.""",
+)
+
+
+def judge_prediction(predicted: object, run: object) -> None:
+    guess, history = number(predicted), repeated_run(run, batch_size=8)
+    if not 0 < guess < inf:
+        raise Mistake(f"{guess:g} is not a number of updates.")
+    first = reached(history, val_accuracy=TARGET, interpolate=True)
+    epochs, updates = first[["epoch", "step"]].median()
+    if updates == inf:
+        raise Mistake(f"{too_late(history, TARGET)} Give the run more epochs.")
+    if near(guess, updates):
+        return
+    found = f"You predicted {guess:.0f} updates, it took {updates:.0f}."
+    if near(guess, epochs):
+        raise Mistake(f"You predicted epochs. Predict updates: it took {updates:.0f}.")
+    if near(10 * guess, updates):
+        raise Mistake(f"{found} Momentum is not ten times as fast: the rate is a tenth, too.")
+    if near(guess / 10, updates):
+        raise Mistake(f"{found} Each gradient counts ten times in the end.")
+    raise Mistake(f"{found} Were both runs at the same effective rate, with the same seeds?")
 
 
 q5 = Question(
-    judge=judge_crossing,
-    right="Fast enough for the hill, and slow enough to come to rest.",
+    judge=judge_prediction,
+    right="In batches of 8, momentum 0.9 is another name for ten times the rate.",
     hints=[
-        "What slows the ball down is friction. What does momentum have to do with it?",
-        "The friction is (1 - beta) / sqrt(s). Here it must be smaller, but not by much.",
-        "Try 0.95.",
+        "What is the effective rate of each of the two runs?",
+        "If you are short of ideas: `partial(MLP, hidden=(16, 16))`, 15 epochs.",
     ],
-    answer="""More momentum is less friction; 0.95 is one value that will do:
+    answer="""About as many as without momentum, since the effective rates are equal:
 ```python
-path = surfaces.descend(surfaces.bump, [-4.5, 1.0], steps=1_000, lr=0.01, momentum=0.95)
-```
-At 0.9 the ball stays in front of the hill, at 0.999 it is still rolling after 1,000 steps.""",
+network = partial(MLP, hidden=(16, 16))
+
+def train(lr, momentum):
+    options = {"batch_size": 8, "seeds": 8, "max_epochs": 15}
+    return fit(network, Digits(split="seed"), lr=lr, momentum=momentum, **options)
+
+def updates(run):
+    return reached(run.history, val_accuracy=0.9, interpolate=True)["step"].median()
+
+predicted = updates(train(0.05, 0))
+run = train(0.005, 0.9)
+```""",
 )

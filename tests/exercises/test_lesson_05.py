@@ -1,100 +1,166 @@
 """Exercises of lesson 5."""
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from course_lib.datasets import Digits
 from course_lib.exercises import ____, lesson_05
-from course_lib.surfaces import bump, descend, plateau
-from exercise_rules import ExerciseRules
+from course_lib.history import reached
+from course_lib.models import MLP
+from course_lib.training import fit
+from exercise_rules import ExerciseRules, made_up_run
+
+run = partial(made_up_run, batch_size=8, epochs=10)
+UPDATES = reached(run(), val_accuracy=0.9, interpolate=True)["step"].median()
+EPOCHS = reached(run(), val_accuracy=0.9, interpolate=True)["epoch"].median()
 
 
-def displacement(gradients, lr, momentum):
-    velocity = moved = 0
-    for gradient in gradients:
-        velocity = momentum * velocity + gradient
-        moved -= lr * velocity
-    return moved
+def step(weight, gradient, memory, lr, momentum):
+    memory = momentum * memory + gradient
+    return weight - lr * memory, memory
 
 
-def path(momentum=0.95, *, surface=bump, start=(-4.5, 1.0), lr=0.01, steps=1_000):
-    return descend(surface, start, steps=steps, lr=lr, momentum=momentum)
+def the_colleagues(weight, gradient, memory, lr, momentum):
+    weight = weight - lr * (momentum * memory + gradient)
+    memory = gradient
+    return weight, memory
 
 
-def rolled_back():
-    """A path that crosses the hill and ends in front of it again."""
-    return path().assign(x=lambda frame: frame.x.where(frame.step < 999, -2.7))
+def old_memory(w, g, v, lr, momentum):
+    return w - lr * v, momentum * v + g
+
+
+def twice(w, g, v, lr, momentum):
+    v = momentum * v + g
+    return w - lr * (v + g), v
+
+
+def averaged(w, g, v, lr, momentum):
+    v = momentum * v + (1 - momentum) * g
+    return w - lr * v, v
+
+
+def textbook(w, g, v, lr, momentum):
+    v = momentum * v - lr * g
+    return w + v, v
+
+
+def control(lr=0.02, momentum=0, **others):
+    return {"batch_size": 8, "lr": lr, "momentum": momentum, **others}
+
+
+def words(*names):
+    return dict(zip("ABCD", names, strict=True))
 
 
 class TestLesson5(ExerciseRules):
     lesson = lesson_05
     right = [
-        (lesson_05.q1, 0.05),
-        (lesson_05.q1, 1 * (1 - 0.95)),
-        (lesson_05.q2, 0.19),
-        (lesson_05.q2, 2 * (1 + 0.9) / 20),
-        (lesson_05.q3, 0.125),
-        (lesson_05.q3, 0.1 * (64 * 0.5) / (256 * 0.1)),
-        (lesson_05.q4, displacement),
-        (lesson_05.q4, lesson_05.moved),
-        (lesson_05.q5, path(0.95)),
-        (lesson_05.q5, path(0.97)),
+        (lesson_05.q1, step),
+        (lesson_05.q1, lambda *arguments: list(step(*arguments))),
+        (lesson_05.q2, words("rate", "little", "well", "much")),
+        (lesson_05.q2, words("Rate ", "little", "WELL", "much")),
+        (lesson_05.q3, (2 / (math.sqrt(2) + math.sqrt(50))) ** 2, 4 / 9),
+        (lesson_05.q3, 0.055, 0.5),
+        (lesson_05.q3, np.float32(0.05), 0.5),
+        (lesson_05.q4, control()),
+        (lesson_05.q4, control(0.002 / (1 - 0.9), max_epochs=20)),
+        (lesson_05.q4, {"lr": 0.02}),
+        (lesson_05.q5, UPDATES, run()),
+        (lesson_05.q5, UPDATES * 1.29, run()),
+        (lesson_05.q5, np.float64(UPDATES / 1.29), run(seeds=16)),
     ]
     wrong = [
-        (lesson_05.q1, 0.1, "count 20 times instead of 10"),
-        (lesson_05.q1, 0.2, "other way round"),
-        (lesson_05.q1, 1, "1 is the effective rate"),
-        (lesson_05.q1, 2, "2 is the effective rate of 0.1 at momentum 0.95"),
-        (lesson_05.q1, 0.1 * 0.95 / 0.9, "not lr x momentum"),
-        (lesson_05.q1, 0.07, "must be 0.1 / 0.1 = 1 again"),
-        (lesson_05.q1, "0.05", "is text"),
-        (lesson_05.q2, 0.1, "limit without momentum"),
-        (lesson_05.q2, 3.8, "Divide by the curvature"),
-        (lesson_05.q2, 0.01, "kept the effective rate"),
-        (lesson_05.q2, 0.095, "not 1 \\+ beta"),
-        (lesson_05.q2, 1, "divided by 1 - beta"),
-        (lesson_05.q2, 0.2, "Stable is"),
-        (lesson_05.q3, 0.025, "for the batch alone"),
-        (lesson_05.q3, 0.5, "for the momentum alone"),
-        (lesson_05.q3, 0.005, "Less momentum makes less noise"),
-        (lesson_05.q3, 2, "A smaller batch makes more noise"),
-        (lesson_05.q3, 0.1, "by the factor"),
-        (lesson_05.q3, 0.3, "Keep lr"),
-        (lesson_05.q4, lambda g, s, b: -displacement(g, s, b), "goes uphill"),
-        (lesson_05.q4, lesson_05.last_step, "last update alone"),
-        (lesson_05.q4, lambda g, s, b: -s * g.sum(), "plain descent"),
-        (lesson_05.q4, lambda g, s, b: displacement(g, s * (1 - b), b), "averaged form"),
-        (lesson_05.q4, lambda g, s, b: -s * g.sum() / (1 - b), "still have work to do"),
-        (
-            lesson_05.q4,
-            lambda g, s, b: 1.0,
-            r"`displacement\(\[1.0\], 0.1, 0.0\)` gives 1; -0.1 would",
-        ),
-        (lesson_05.q4, lambda g, s, b: np.nan, "gives nan"),
-        (lesson_05.q4, lambda g, s, b: None, "single number"),
-        (lesson_05.q4, lambda g: g, "`TypeError`"),
-        (lesson_05.q4, -0.1, "the function itself"),
-        (lesson_05.q5, path(0.9), "x = -2.72, in front of the hill"),
-        (lesson_05.q5, path(0.999), "still rolling"),
-        (lesson_05.q5, rolled_back(), "rolled back over it"),
-        (lesson_05.q5, path(0.9, lr=0.1), "not that of `lr=0.01`"),
-        (lesson_05.q5, path(0.95, surface=plateau), "not that of"),
-        (lesson_05.q5, path(0.95, steps=400), "1,000 steps"),
-        (lesson_05.q5, path(0.95, start=(-1.0, 1.0)), "steps from"),
-        (lesson_05.q5, 0.95, "not a value of type `float`"),
+        (lesson_05.q1, the_colleagues, "remembers the last gradient only"),
+        (lesson_05.q1, lambda w, *a: (2 * w - step(w, *a)[0], step(w, *a)[1]), "goes uphill"),
+        (lesson_05.q1, old_memory, "uses the old memory"),
+        (lesson_05.q1, twice, "counts twice"),
+        (lesson_05.q1, averaged, "averaged form"),
+        (lesson_05.q1, textbook, "textbooks' convention"),
+        (lesson_05.q1, lambda w, g, v, lr, m: (w - lr * g, 0.0), "plain descent"),
+        (lesson_05.q1, lambda w, g, v, lr, m: (w, v), "after 1 of the gradients .* 0.8 would be"),
+        (lesson_05.q1, lambda w, g, v, lr, m: w, "should return two things"),
+        (lesson_05.q1, lambda w, g, v, lr, m: (None, v), "single number"),
+        (lesson_05.q1, lambda w: w, "stops with `TypeError`"),
+        (lesson_05.q1, 0.9, "the function itself"),
+        (lesson_05.q2, words("well", "little", "rate", "much"), "lowest after 60"),
+        (lesson_05.q2, words("much", "little", "well", "rate"), "D comes in waves"),
+        (lesson_05.q2, words("little", "rate", "well", "much"), "A rises first"),
+        (lesson_05.q2, words("rate", "rate", "well", "much"), "belongs to one curve"),
+        (lesson_05.q2, words("rate", "too little", "well", "much"), "is none of"),
+        (lesson_05.q2, "rate", "Hand in a dictionary"),
+        (lesson_05.q3, 0.08, 0.5, "It explodes: 50 x 0.08"),
+        (lesson_05.q3, 0.038, 0, "curvature 2 .* it creeps"),
+        (lesson_05.q3, 0.07, 0.9, "it swings, and loses only the root of 0.9"),
+        (lesson_05.q3, 0.0559, 0.4, "it jumps from wall to wall"),
+        (lesson_05.q3, 0.05, 1, "to just below 1"),
+        (lesson_05.q3, -0.05, 0.5, "The rate is positive"),
+        (lesson_05.q3, "0.05", 0.5, "is text"),
+        (lesson_05.q4, control(0.002), "run without momentum"),
+        (lesson_05.q4, control(0.002, 0.9), "run with momentum"),
+        (lesson_05.q4, control(0.0002), "The wrong way"),
+        (lesson_05.q4, control(0.0002, 0.9), "Can a plain run be as fast"),
+        (lesson_05.q4, control(0.02, 0.5), "without any momentum"),
+        (lesson_05.q4, control(0.01), "Which rate, without momentum"),
+        (lesson_05.q4, control() | {"batch_size": 64}, "Leave it at 8"),
+        (lesson_05.q4, control(weight_decay=0.1), "Leave `weight_decay`"),
+        (lesson_05.q4, 0.02, "Hand in a dictionary"),
+        (lesson_05.q5, UPDATES / 10, run(), "the rate is a tenth, too"),
+        (lesson_05.q5, UPDATES * 10, run(), "counts ten times"),
+        (lesson_05.q5, EPOCHS, run(), "You predicted epochs"),
+        (lesson_05.q5, UPDATES * 2, run(), "same effective rate"),
+        (lesson_05.q5, math.inf, run(), "not a number of updates"),
+        (lesson_05.q5, UPDATES, run(accuracy=0.8), "Give the run more epochs"),
+        (lesson_05.q5, UPDATES, run(batch_size=64), "Leave it at 8"),
+        (lesson_05.q5, UPDATES, run(seeds=4), "4 seeds"),
     ]
 
 
 def test_a_blank_inside_a_function_is_not_answered_yet():
-    verdict = lesson_05.q4.verdict(lambda gradients, lr, momentum: lr * ____)
+    verdict = lesson_05.q1.verdict(lambda w, g, v, lr, m: (w - lr * ____, v))
     assert verdict.message.startswith("**Not answered yet.**")
 
 
-def test_the_displacement_is_pytorchs():
-    gradients, lr, momentum = lesson_05.CASES[-1]
-    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=lr, momentum=momentum)
-    for gradient in gradients:
-        weight.grad = torch.tensor([gradient])
-        optimizer.step()
-    assert lesson_05.moved(gradients, lr, momentum) == pytest.approx(weight.item())
+def test_the_right_step_is_pytorchs():
+    path = []
+    for momentum in lesson_05.MOMENTA:
+        weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD([weight], lr=1, momentum=momentum)
+        for gradient, lr in zip(lesson_05.GRADIENTS, lesson_05.RATES, strict=True):
+            optimizer.param_groups[0]["lr"] = lr
+            weight.grad = torch.tensor([gradient], dtype=torch.float64)
+            optimizer.step()
+            path.append(weight.item())
+    assert lesson_05.walked_by(lesson_05.pytorch) == pytest.approx(path)
+
+
+def ravine_losses(lr, momentum, steps=150):
+    curvatures, weights, memory = np.array([0.01, 1.0]), np.array([-9.0, 1.0]), np.zeros(2)
+    losses = []
+    for _ in range(steps):
+        losses.append((curvatures * weights**2).sum() / 2)
+        memory = momentum * memory + curvatures * weights
+        weights = weights - lr * memory
+    return np.array(losses)
+
+
+def test_the_curves_are_what_the_clues_say():
+    losses = {name: ravine_losses(*setting) for name, setting in lesson_05.CURVES.items()}
+    rises = {name: int((np.diff(curve) > 0).sum()) for name, curve in losses.items()}
+    assert min(losses, key=lambda name: losses[name][60]) == "C"
+    assert losses["A"].max() > 5 * losses["A"][0]
+    assert rises["B"] == 0
+    assert rises["D"] > 40
+    assert rises["A"] == losses["A"].argmax()  # it rises once, and then falls
+
+
+def test_the_solution_of_the_last_exercise_is_right():
+    """As it is shown, but for the network, which is smaller."""
+    source = lesson_05.q5.answer.split("```python\n")[1].split("```")[0]
+    names = {"partial": partial, "MLP": MLP, "Digits": Digits, "fit": fit, "reached": reached}
+    exec(source.replace('"max_epochs": 15', '"max_epochs": 9, "progress": False'), names)
+    assert lesson_05.q5.verdict(names["predicted"], names["run"]).correct

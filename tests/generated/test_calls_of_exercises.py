@@ -136,12 +136,9 @@ def updates(n, batch_size, epochs, drop_last):
     return epochs * (n // batch_size if drop_last else -(-n // batch_size))
 
 
-def displacement(gradients, lr, momentum):
-    velocity = moved = 0
-    for gradient in gradients:
-        velocity = momentum * velocity + gradient
-        moved -= lr * velocity
-    return moved
+def step(weight, gradient, memory, lr, momentum):
+    memory = momentum * memory + gradient
+    return weight - lr * memory, memory
 
 
 KINDS = [lambda a: a, np.float64, np.array, lambda a: np.array([a]), torch.tensor]
@@ -161,10 +158,11 @@ SPOILED = [
 @calls.examples(8)
 @given(st.booleans(), st.sampled_from(KINDS), st.none() | st.sampled_from(SPOILED))
 def test_functions_handed_in(first, kind, spoil):
-    question, solved = (lesson_01.q3, updates) if first else (lesson_05.q4, displacement)
+    question, solved = (lesson_01.q3, updates) if first else (lesson_05.q1, step)
 
     def handed_in(*arguments):
-        return (spoil or kind)(solved(*arguments))
+        made, answer = spoil or kind, solved(*arguments)
+        return made(answer) if first else (made(answer[0]), answer[1])
 
     def right(verdict, answer):
         assert verdict.correct == (spoil is None), verdict.message
