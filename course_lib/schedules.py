@@ -111,19 +111,20 @@ def cyclic(sizes: Sequence[int], epochs: int = 1) -> Callable[[int], int]:
 
 
 class BatchSizeOnPlateau(_BatchSizeCallback):
-    """Grow the batch when a measured value no longer improves.
+    """Grow the batch, or shrink it, when a measured value no longer improves.
 
     The rule is that of `torch.optim.lr_scheduler.ReduceLROnPlateau`, with the batch size
     multiplied where it divides the learning rate: after more than `patience` epochs in a row
-    without a new best value, ``B := min(factor * B, max_size)``, and the count starts again. A
-    `max_size` above the number of samples in an epoch stands for that number.
+    without a new best value, ``B := min(factor * B, max_size)``, or ``max(B // factor, min_size)``,
+    and the count starts again. A `max_size` above an epoch's samples stands for their number.
 
     Args:
         monitor: a name in `trainer.callback_metrics`, measured every epoch before its end. With
             `fit`, the mean over the seeds of train_loss, train_accuracy, val_loss or val_accuracy.
-        factor: what the batch size is multiplied by, a whole number from 2.
+        factor: what the batch size is multiplied or divided by, a whole number from 2.
         patience: epochs without improvement that are tolerated.
-        max_size: the largest batch size.
+        max_size: the largest batch size, for a batch that grows; or
+        min_size: the smallest one, for a batch that shrinks.
         mode: "min" where smaller values are better, "max" where larger ones are.
 
     Raises:
@@ -137,7 +138,8 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
         *,
         factor: int = 2,
         patience: int = 3,
-        max_size: int,
+        max_size: int | None = None,
+        min_size: int | None = None,
         mode: str = "min",
     ):
         super().__init__()
@@ -147,7 +149,10 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
             raise ValueError(f'{monitor=} must be the name of a measured value, such as "val_loss"')
         self.monitor, self.sign = monitor, 1 if mode == "min" else -1
         self.factor, self.patience = whole("factor", factor, 2), whole("patience", patience, 0)
-        self.max_size = whole("max_size", max_size)
+        if (max_size is None) == (min_size is None):
+            raise ValueError(f"{max_size=} and {min_size=}: one of them must be a batch size")
+        self.shrinks = max_size is None
+        self.end = whole("min_size", min_size) if self.shrinks else whole("max_size", max_size)
         self._start()
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
@@ -165,8 +170,8 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(trainer.callback_metrics) or "none"
             raise ValueError(f"monitor={self.monitor!r} must be a measured value, one of: {known}")
-        most = min(self.max_size, _samples(trainer.train_dataloader))
-        self._judge(self.sign * float(trainer.callback_metrics[self.monitor]), most)
+        samples = _samples(trainer.train_dataloader)
+        self._judge(self.sign * float(trainer.callback_metrics[self.monitor]), samples)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "batch_size": self.batch_size}
@@ -174,13 +179,16 @@ class BatchSizeOnPlateau(_BatchSizeCallback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.waited, self.batch_size = state.values()
 
-    def _judge(self, value: float, most: int) -> None:
+    def _judge(self, value: float, samples: int) -> None:
         self.waited = 0 if value < self.best else self.waited + 1
         self.best = min(self.best, value)
         if self.waited > self.patience:
-            self.waited = 0
-            size = self.batch_size or 1
-            self.batch_size = max(size, min(self.factor * size, most))
+            self.waited, self.batch_size = 0, self._next(self.batch_size or 1, samples)
+
+    def _next(self, size: int, samples: int) -> int:
+        if self.shrinks:
+            return min(size, max(size // self.factor, self.end))
+        return max(size, min(self.factor * size, self.end, samples))
 
 
 class LearningRateScheduler(Callback):

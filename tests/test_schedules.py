@@ -255,6 +255,16 @@ def test_plateau_grows_the_batch_as_pytorch_reduces_the_rate(patience, mode):
     assert [epoch[0] for epoch in module.sizes] == expected
 
 
+@pytest.mark.parametrize(("first", "smallest"), [(20, 3), (5, 1), (4, 8)])
+def test_plateau_shrinks_the_batch(first, smallest):
+    module, loader = Foreign(PLATEAU), numbered(batch_size=first)
+    scheduler = BatchSizeOnPlateau(patience=0, min_size=smallest)
+    train(module, loader, [scheduler], numbered(), max_epochs=len(PLATEAU))
+    rates = rates_on_plateau(PLATEAU, 0)[:-1]
+    expected = [max(int(first * rate), min(smallest, first)) for rate in rates]
+    assert [epoch[0] for epoch in module.sizes] == expected
+
+
 def test_plateau_goes_on_from_a_checkpoint_and_starts_afresh_without(tmp_path):
     scheduler = BatchSizeOnPlateau(patience=0, max_size=16)
     losses = [3, 3, 3, 2]
@@ -421,6 +431,9 @@ def test_a_monitored_value_that_nothing_measures():
         (lambda: cyclic([]), r"sizes=\[\] must be one batch size or more"),
         (lambda: cyclic([8], epochs=0), "epochs=0 must be a whole number from 1"),
         (lambda: cyclic([8, 0]), "batch_size=0 must be a whole number from 1"),
+        (lambda: BatchSizeOnPlateau(), "max_size=None and min_size=None: one of them"),
+        (lambda: BatchSizeOnPlateau(max_size=9, min_size=2), "max_size=9 and min_size=2: one"),
+        (lambda: BatchSizeOnPlateau(min_size=0), "min_size=0 must be a whole number from 1"),
         (lambda: BatchSizeOnPlateau(max_size=0), "max_size=0 must be a whole number from 1"),
         (
             lambda: BatchSizeOnPlateau(factor=1, max_size=9),
