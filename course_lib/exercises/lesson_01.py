@@ -1,206 +1,278 @@
 """Exercises of lesson 1: epoch, batch, iteration.
 
-q1. On paper: 50,000 images, batch size 250, 20 epochs: how many times do the weights change?
-    `check(4000)`
-q2. On paper: 1,437 samples, batch size 64: how many updates has one epoch, without and with
-    `drop_last`? `check((a, b))`
-q3. Write `updates(n, batch_size, epochs, drop_last)`, the number of updates of a whole training.
-    `check(updates)`
-q4. Change the batch size of a run of 4 epochs so that it makes at least 300 updates, with as few
-    of them to spare as possible: which is the largest batch size that will do? `check(run)`
-q5. At which epoch should this run have stopped? Take the lowest held-out loss, median over
-    seeds. `check(history, epoch)`
+q1. A Keras script trains on 50,000 images with batch_size=32, steps_per_epoch=1_563 and epochs=10,
+    from a stream that repeats the images without end. Somebody changes the batch size to 128 and
+    nothing else. The log still says "10 epochs". How many times has each image been used, on
+    average? `check(40)`
+q2. Find the bugs. A colleague deals the samples of each epoch with this function:
+
+        def batches(n, batch_size):
+            order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+            return [order[i * batch_size : (i + 1) * batch_size] for i in range(n // batch_size)]
+
+    Some samples are never used, and every epoch is the same. Repair it: it returns the batches of
+    one epoch, a list of tensors with sample numbers. `check(batches)`
+q3. Somebody has trained on 1,437 images. In the curve of the loss there is a dot at the end of
+    each epoch, every 12 updates. Which batch sizes are possible? `check((smallest, largest))`
+q4. Design the control. "More data helps," says somebody who has copied each of the 1,437 training
+    images twice, so that he has three of each, and trained with B = 16 for five epochs. Which run
+    with the original images should he have compared with? `check(run)`
+q5. A network of your own. Train it with small batches for a few epochs. Predict after how many
+    epochs a batch size at least four times as large will have the same training loss, at the same
+    rate; only then train with it, long enough. A factor of 1.5 either way counts as right: on the
+    networks that we tried the prediction was off by 3 to 20 %. `check(predicted, small, large)`
 """
 
-import math
+from collections.abc import Callable, Iterable
+from math import ceil, inf
 from typing import Any
 
-from course_lib.exercises.judges import number, numeric, single_run
-from course_lib.exercises.question import Mistake, Question, require_answer
+from course_lib.exercises.judges import number, numeric, repeated_run, single_run
+from course_lib.exercises.question import (
+    Mistake,
+    Question,
+    Unanswered,
+    plain,
+    require_answer,
+)
+from course_lib.history import reached
+
+N = 1_437  # training images of the lesson
 
 q1 = Question(
     judge=numeric(
-        4_000,
+        40.0,
         mistakes={
-            200: "200 updates are one epoch; the run has 20 epochs.",
-            1_000_000: "A million is how many samples pass by. Each update uses 250 of them.",
-            5_000: "250 x 20 multiplies batch size and epochs. What becomes of the 50,000 images?",
-            10: "You divided by the epochs. More epochs mean more updates, not fewer.",
-            50_000: "50,000 would be one update for each image of one epoch: batch size 1.",
+            10: "Ten is what the log says. But an epoch of this log is 1,563 updates, and each of "
+            "them uses 128 images now.",
+            2.5: "You divided by four where you should multiply: as many updates as before, and "
+            "each uses four times as many images.",
+            4: "Four passes are one epoch of the log; it has ten.",
+            15_630: "15,630 updates is right. How many images do they use?",
+            2_000_640: "So many images were used, counted each time. There are 50,000 of them.",
         },
-        otherwise="Count the batches in one pass over the data, then the passes.",
+        otherwise="Updates times images an update, divided by the number of images.",
+        tolerance=0.1,
     ),
-    right="200 batches an epoch, 20 epochs: the weights change 4,000 times.",
+    right="The log counts ten epochs, the data were read forty times. Four times the training, "
+    "and whoever compares the two runs 'after ten epochs' will praise the large batch for it.",
     hints=[
-        "The weights change once for each batch.",
-        "How many batches of 250 does it take to see 50,000 images once?",
-        "Multiply the batches of one epoch by the number of epochs.",
+        "What does `steps_per_epoch=1_563` fix: the samples of an epoch, or its updates?",
+        "Ten epochs are 15,630 updates, whatever the batch size. How many images does each use?",
+        "15,630 x 128 images were used in all, of 50,000 different ones.",
     ],
-    answer="50,000 / 250 = 200 updates an epoch; 200 x 20 = **4,000** updates.",
+    answer="10 x 1,563 updates of 128 images use 2,000,640 images; each of the 50,000 has been "
+    "used **40** times. With 32 it was ten, since 1,563 is 50,000 / 32, rounded up. After the "
+    "change `steps_per_epoch` should have been 50,000 / 128, rounded up: 391.",
 )
+
+Batches = Callable[[int, int], Iterable]
+CASES = [(N, 64), (100, 20), (22, 4), (30, 30)]  # so many that equal orders are no accident
+
+
+def judge_batches(batches: object) -> None:
+    if not callable(batches):
+        raise Mistake("Hand in the function itself, `check(batches)`, without calling it.")
+    for n, size in CASES:
+        first, second = (dealt(batches, n, size) for _ in range(2))
+        call = f"`batches({n}, {size})`"
+        compare(call, first, n, size)
+        order = sum(first, [])
+        if order == sorted(order):
+            raise Mistake(f"{call} gives the samples in the order in which they are stored.")
+        if first == second:
+            raise Mistake(
+                f"{call}, called twice, gives the same order. Every epoch needs a new one: what "
+                "does `manual_seed(0)` do at each call?"
+            )
+
+
+def dealt(batches: Batches, n: int, size: int) -> list[list[int]]:
+    """What the learner's function makes of n samples, as lists; a Mistake where it makes none."""
+    call = f"`batches({n}, {size})`"
+    try:
+        answer = batches(n, size)
+        require_answer(answer)
+        parts: Any = None if answer is None else [plain(part) for part in answer]
+        require_answer(parts)
+    except Unanswered:
+        raise
+    except Exception as error:
+        raise Mistake(f"{call} stops with `{type(error).__name__}`: {error}.") from error
+    if parts is None:
+        raise Mistake("The function returns None. Is there a `return` in front of the result?")
+    if not all(isinstance(part, list) and all(type(i) is int for i in part) for part in parts):
+        raise Mistake(f"{call} should give a list of batches, each a tensor of sample numbers.")
+    return parts
+
+
+def compare(call: str, parts: list[list[int]], n: int, size: int) -> None:
+    """Raise a Mistake unless every sample comes once, in batches of this size and a rest."""
+    used = sum(parts, [])
+    if strangers := set(used) - set(range(n)):
+        raise Mistake(f"{call} has the number {min(strangers)}; samples go from 0 to {n - 1}.")
+    lacking = n - len(set(used))
+    if lacking and len(used) > len(set(used)):
+        raise Mistake(
+            f"{call} uses some samples twice and {lacking} not at all: that is drawing with "
+            "replacement. Deal each of them once."
+        )
+    if lacking:
+        raise Mistake(
+            f"{call} leaves out {lacking} of the {n} samples. What remains after the full batches "
+            "is a batch, too, if a smaller one."
+        )
+    if len(used) > n:
+        raise Mistake(f"{call} uses some samples more than once in an epoch.")
+    sizes = [len(part) for part in parts]
+    if sizes != [min(size, n - start) for start in range(0, n, size)]:
+        raise Mistake(f"{call} makes batches of {sizes[:3]} ... samples, not of {size} and a rest.")
+
 
 q2 = Question(
-    judge=numeric(
-        (23, 22),
-        mistakes={
-            (22, 23): "The two numbers are the right ones, in the wrong order: first without "
-            "`drop_last`.",
-            (22, 22): "Without `drop_last` the 29 samples that are left over still make a batch.",
-            (23, 23): "With `drop_last` the last, incomplete batch is left out.",
-            (1437 / 64, 1437 / 64): "There is no 0.45 of an update. What happens to the samples "
-            "that are left over?",
-        },
-        otherwise="How many full batches of 64 are there in 1,437, and is anything left over?",
-    ),
-    right="22 full batches, and 29 samples left over: they make a 23rd batch or are dropped.",
+    judge=judge_batches,
+    right="Every sample once, in a new order each time, and nobody is left out.",
     hints=[
-        "How often does 64 go into 1,437, and what remains?",
-        "The remainder is a smaller batch of its own. `drop_last` leaves it out.",
-        "Without `drop_last`: round 1437 / 64 up. With it: round down.",
+        "There are two mistakes. Which samples does `range(n // batch_size)` never reach? And "
+        "what does a generator do that is made, and seeded, at each call?",
+        "`//` rounds down. The formula of the lesson rounds up.",
+        "`torch.randperm(n)` without a generator, and a method of tensors that cuts them into "
+        "parts of a given size and a rest: look at the loop of the lesson.",
     ],
-    answer="1,437 = 22 x 64 + 29. Without `drop_last` the 29 make a batch of their own: **23** "
-    "updates. With it they are dropped: **22**.",
+    answer="""`n // batch_size` rounds down, so the rest is dropped; and since the generator starts
+from the same seed at every call, it is the same rest in each epoch. (Dropping the rest, as
+`drop_last` does, is harmless only where each epoch drops others.)
+```python
+def batches(n, batch_size):
+    return list(torch.randperm(n).split(batch_size))
+```""",
 )
-
-
-def count(n: int, batch_size: int, epochs: int, drop_last: bool) -> int:
-    """The number of updates of a whole training."""
-    return epochs * (n // batch_size if drop_last else math.ceil(n / batch_size))
-
-
-CASES = [
-    (n, batch_size, epochs, drop_last)
-    for n in (1, 12, 1_437)
-    for batch_size in (1, 5, 12, 64, 1_437)
-    for epochs in (1, 3)
-    for drop_last in (False, True)
-    if batch_size <= n
-]
-CONFUSIONS = {
-    "It drops the last partial batch always, also where `drop_last` is False.": (
-        lambda n, b, epochs, drop: epochs * (n // b)
-    ),
-    "It keeps the last partial batch always, also where `drop_last` is True.": (
-        lambda n, b, epochs, drop: epochs * math.ceil(n / b)
-    ),
-    "`drop_last` is the wrong way round: True leaves the last partial batch out.": (
-        lambda n, b, epochs, drop: count(n, b, epochs, not drop)
-    ),
-    "It counts one epoch, whatever `epochs` is.": (lambda n, b, epochs, drop: count(n, b, 1, drop)),
-    "It rounds once, at the end. A batch never holds samples of two epochs: round first, then "
-    "multiply by the epochs.": (lambda n, b, epochs, drop: count(n * epochs, b, 1, drop)),
-    "It gives fractions of an update. Round to whole batches.": (
-        lambda n, b, epochs, drop: epochs * n / b
-    ),
-    "Where the batch size divides n, nothing is left over: there it counts a batch too many.": (
-        lambda n, b, epochs, drop: epochs * (n // b + (not drop))
-    ),
-}
-
-
-def judge_updates(updates: object) -> None:
-    if not callable(updates):
-        raise Mistake("Hand in the function itself, `check(updates)`, without calling it.")
-    returned = [updates(*case) for case in CASES]
-    require_answer(returned)
-    if None in returned:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
-    counted = [number(value) for value in returned]
-    for message, confusion in CONFUSIONS.items():
-        if counted == [confusion(*case) for case in CASES]:
-            raise Mistake(message)
-    for case, value in zip(CASES, counted, strict=True):
-        if value != count(*case):
-            raise Mistake(f"`updates{case}` gives {value}; {count(*case)} would be right.")
-
 
 q3 = Question(
-    judge=judge_updates,
-    right="The function counts as PyTorch does, with and without a partial batch.",
+    judge=numeric(
+        (120, 130),
+        mistakes={
+            (130, 120): "The two numbers are the right ones, in the wrong order.",
+            (111, 119): "That would be so if the last, smaller batch were dropped. Here it makes "
+            "an update like the others.",
+            (120, 120): "120 is the smallest. But 121 makes 12 updates as well, the last of them "
+            "a little smaller. Up to where?",
+            (119, 130): "119 x 12 = 1,428: nine images remain, and make a 13th update.",
+            (120, 131): "131 x 11 = 1,441 is more than there are: eleven updates are enough.",
+            (119.75, 130 + 7 / 11): "A batch size is a whole number. On which side of these?",
+        },
+        otherwise="For which B is 1,437 / B, rounded up, equal to 12? Read off the dots how many "
+        "updates an epoch has.",
+        tolerance=0.01,
+    ),
+    right="Eleven batches are not enough, twelve are: 11 B < 1,437 <= 12 B.",
     hints=[
-        "First the updates of one epoch; the epochs only multiply them.",
-        "`n // batch_size` rounds down, `math.ceil(n / batch_size)` rounds up.",
-        "Which of the two is right with `drop_last`, which one without?",
+        "How many updates lie between two dots? That is one epoch.",
+        "12 updates an epoch: 12 batches of B hold all 1,437 images, and 11 do not.",
+        "B is at least 1,437 / 12 = 119.75, and less than 1,437 / 11 = 130.6.",
     ],
-    answer="""
-```python
-import math
-
-def updates(n, batch_size, epochs, drop_last):
-    per_epoch = n // batch_size if drop_last else math.ceil(n / batch_size)
-    return epochs * per_epoch
-```
-Round first, then multiply: a batch never holds samples of two epochs.""",
+    answer="The dots are 12 updates apart. Twelve batches must hold the 1,437 images, so B is at "
+    "least 119.75; eleven must not, so B is less than 130.6. Any size from **120 to 130** is "
+    "possible (it was 125).",
 )
 
-EPOCHS, UPDATES = 4, 300
+SIZE, COPIED_UPDATES = 16, 5 * ceil(3 * N / 16)
 
 
-def judge_largest_batch(run: object) -> None:
-    history = single_run(run, epochs=EPOCHS)
-    batch_size, step, examples = history[["batch_size", "step", "examples"]].max()
-    samples = round(examples / EPOCHS)
-    if step < UPDATES:
+def judge_control(run: object) -> None:
+    history = single_run(run, batch_size=SIZE)
+    last = history.iloc[history["step"].argmax()]
+    epochs, updates, samples = last[["epoch", "step", "examples"]]
+    if samples > 2 * N * epochs:
+        raise Mistake("This run has the copies as well. Train on the original images, `images`.")
+    made = f"This run makes {updates:,.0f} updates, "
+    if epochs == 5:
         raise Mistake(
-            f"Batch size {batch_size} makes {step:g} updates in {EPOCHS} epochs, not {UPDATES}. "
-            "Smaller batches make more updates."
+            f"{made}in five epochs. That is what he has compared with. An epoch of his has three "
+            "times as many images: what else does it have three times?"
         )
-    if math.ceil(samples / (batch_size + 1)) * EPOCHS >= UPDATES:
-        raise Mistake(
-            f"Batch size {batch_size} makes {step:g} updates, which is enough; but so does a "
-            "larger batch. Which is the largest?"
-        )
+    if updates < 0.99 * COPIED_UPDATES:
+        raise Mistake(f"{made}fewer than his, which sees three of each image five times.")
+    if updates > 1.01 * COPIED_UPDATES:
+        raise Mistake(f"{made}more than his. To be fair, give both equally many.")
 
 
 q4 = Question(
-    judge=judge_largest_batch,
-    right="One sample more in each batch, and there would be fewer than 300 updates.",
+    judge=judge_control,
+    right="Equally many updates, from the same images. Compare its training loss with his: there "
+    "is nothing left for the copies to explain.",
     hints=[
-        "300 updates in 4 epochs: how many updates must one epoch have?",
-        "N samples in batches of B are N / B updates, rounded up. It must be at least 75.",
-        "Rounded up it is at least 75 as long as N / B is more than 74: B is less than N / 74.",
+        "The copies tell the network nothing new. What does it get more of, in five epochs?",
+        "How many updates are five epochs of 3 x 1,437 images in batches of 16?",
+        "1,350, three times as many as five epochs of the originals make.",
     ],
-    answer="""4 epochs with 300 updates are 75 updates an epoch. N / B, rounded up, is at least 75
-as long as N / B is more than 74. For the 1,437 digits B must be less than 1,437 / 74 = 19.4:
+    answer="""His five epochs are 5 x 270 = 1,350 updates. The originals make 90 in an epoch, so
+the control has 15 epochs:
 ```python
-run = fit(network, images, batch_size=19, seeds=1, lr=0.1, max_epochs=4)
+run = fit(network, images, batch_size=16, seeds=16, lr=0.05, max_epochs=15)
 ```
-That makes 76 updates an epoch, 304 in all. On the lesson's 6,000 images of MNIST it is B = 81.""",
+Its training loss is that of the copies. An epoch is a pass over whatever one calls the data; the
+network knows only updates.""",
 )
 
+FACTOR, RATIO = 1.5, 4
 
-def judge_best_epoch(history: Any, epoch: Any) -> None:
-    history, epoch = single_run(history), number(epoch)
-    middle = history.groupby("epoch").median(numeric_only=True)
-    if epoch not in middle.index:
-        raise Mistake(f"There was no evaluation at epoch {epoch:g}. Choose one of the history.")
-    loss = middle["val_loss"]
-    if loss[epoch] == loss.min():
-        return
-    if epoch == middle["train_loss"].idxmin():
+
+def judge_prediction(predicted: object, small: object, large: object) -> None:
+    guess = number(predicted)
+    if not 0 < guess < inf:
+        raise Mistake(f"{guess:g} is not a number of epochs.")
+    histories = [repeated_run(run) for run in (small, large)]
+    sizes = [int(history["batch_size"].iloc[0]) for history in histories]
+    if sizes[1] < RATIO * sizes[0]:
         raise Mistake(
-            "There the training loss is lowest. It goes on falling while the network over-fits; "
-            "look at the held-out loss."
+            f"The batch sizes are {sizes[0]} and {sizes[1]}. Hand in the run with small batches "
+            f"first, and take large ones at least {RATIO} times as large."
         )
-    if epoch == middle["val_accuracy"].idxmax():
-        raise Mistake("There the held-out accuracy is highest. The question is about the loss.")
-    if epoch == history.loc[history["val_loss"].idxmin(), "epoch"]:
-        raise Mistake("There one lucky seed is lowest. Take the median over seeds first.")
-    if epoch < loss.idxmin():
-        raise Mistake(f"After epoch {epoch:g} the median held-out loss still falls.")
-    raise Mistake(f"At epoch {epoch:g} the median held-out loss has turned up already.")
+    last = histories[0][histories[0]["step"] == histories[0]["step"].max()]
+    target = last["train_loss"].median()
+    first = reached(histories[1], train_loss=target, interpolate=True)
+    judge_epochs(guess, first["epoch"].median(), first["step"].median(), last, target)
+
+
+def judge_epochs(guess: float, epochs: float, updates: float, last: Any, target: float) -> None:
+    """Compare a prediction with the epochs that the large batches took, in the median."""
+    if epochs == inf:
+        raise Mistake(
+            f"Most seeds of the large batch have not reached the loss {target:.3g} of the small "
+            "one. Train it for more epochs."
+        )
+    if epochs / FACTOR <= guess <= epochs * FACTOR:
+        return
+    took = f"You predicted {guess:g} epochs, it took {epochs:.1f}. "
+    if guess == last["epoch"].iloc[0]:
+        raise Mistake(f"{took}You took the epochs of the small batches. Equal epochs are not equal "
+                      "updates.")  # fmt: skip
+    if updates / FACTOR <= guess <= updates * FACTOR:
+        raise Mistake(f"{took}That would be right in updates. How many of them has an epoch?")
+    raise Mistake(
+        f"{took}Did both runs have the same data and rate? If they did, noise matters for your "
+        "network, as it does at high rates and in deep networks: try a smaller rate."
+    )
 
 
 q5 = Question(
-    judge=judge_best_epoch,
-    right="From there on the training loss still falls, but new data no longer gain by it.",
+    judge=judge_prediction,
+    right="The number of updates has told you, on a network that nobody had tried.",
     hints=[
-        'Group the history by "epoch" and take the median of "val_loss" in each group.',
-        "`idxmin()` gives the label of the smallest entry, here the epoch.",
+        "How many updates does the run with small batches make in all? Its history says so.",
+        "Divide them by the updates that the large batches make in an epoch, N / B, rounded up.",
+        "If you are short of ideas: `partial(MLP, hidden=(16,))` at the rate 0.05, five epochs "
+        "with batches of 16, and then batches of 128.",
     ],
-    answer="""
+    answer="""For example, a narrow network:
 ```python
-epoch = history.groupby("epoch")["val_loss"].median().idxmin()
+network = partial(MLP, hidden=(16,))
+data = Digits(split="seed")
+small = fit(network, data, batch_size=16, seeds=8, lr=0.05, max_epochs=5)
+updates = small.history.step.max()        # 450
+predicted = updates / ceil(1_437 / 128)   # 12 an epoch: 37.5 epochs
+large = fit(network, data, batch_size=128, seeds=8, lr=0.05, max_epochs=60)
 ```
-Stopping there is called early stopping.""",
+In epochs the two runs have nothing in common; in updates, nearly everything.""",
 )

@@ -1,9 +1,11 @@
 """Exercises of lesson 1."""
 
 import math
+import re
 from functools import partial
 
 import pandas as pd
+import pytest
 import torch
 
 from course_lib.datasets import Digits
@@ -12,104 +14,143 @@ from course_lib.models import MLP
 from course_lib.training import fit
 from exercise_rules import ExerciseRules, made_up_run
 
-run = partial(made_up_run, epochs=4)
+control = partial(made_up_run, 16)
 
 
-def updates(n, batch_size, epochs, drop_last):
-    return epochs * (n // batch_size if drop_last else math.ceil(n / batch_size))
+def batches(n, batch_size):
+    return list(torch.randperm(n).split(batch_size))
 
 
-def overfit():
-    """Three seeds over epochs 0 to 5: the median held-out loss is lowest at epoch 2."""
-    loss = [[9, 6, 5, 6, 7, 8], [9, 7, 5, 6, 7, 8], [9, 8, 7, 7, 1, 8]]
-    accuracy = [0.1, 0.5, 0.6, 0.7, 0.6, 0.6]
-    rows = [
-        (8, seed, epoch, loss[seed][epoch], 9 - epoch, accuracy[epoch])
-        for seed in range(3)
-        for epoch in range(6)
-    ]
-    columns = ["batch_size", "seed", "epoch", "val_loss", "train_loss", "val_accuracy"]
-    return pd.DataFrame(rows, columns=columns)
+def dealt_alike(n, batch_size):
+    return list(torch.randperm(n, generator=torch.Generator().manual_seed(0)).split(batch_size))
+
+
+def small(batch_size=16, epochs=5, **options):
+    return made_up_run(batch_size, epochs, loss=0.2, **options)
+
+
+def large(batch_size=256, epochs=75, loss=0.2, **options):
+    """A made-up run that has the small one's loss at its end, and twice as much at the start."""
+    history = made_up_run(batch_size, epochs, loss=loss, **options)
+    return history.assign(train_loss=history.train_loss.where(history.epoch > 0, 0.4))
 
 
 class TestLesson1(ExerciseRules):
     lesson = lesson_01
     right = [
-        (lesson_01.q1, 4_000),
-        (lesson_01.q1, torch.tensor(4_000)),
-        (lesson_01.q2, (23, 22)),
-        (lesson_01.q2, [23, 22]),
-        (lesson_01.q3, updates),
-        (lesson_01.q4, run(19)),
-        (lesson_01.q4, run(81, samples=6_000)),
-        (lesson_01.q5, overfit(), 2),
+        (lesson_01.q1, 40),
+        (lesson_01.q1, torch.tensor(40.0)),
+        (lesson_01.q1, 1_563 * 128 * 10 / 50_000),
+        (lesson_01.q2, batches),
+        (lesson_01.q2, lambda n, b: [part.tolist() for part in torch.randperm(n).split(b)]),
+        (lesson_01.q2, lambda n, b: torch.randperm(n).split(b)),
+        (lesson_01.q3, (120, 130)),
+        (lesson_01.q3, [120, 130]),
+        (lesson_01.q4, control(15)),
+        (lesson_01.q5, 75, small(), large()),
+        (lesson_01.q5, 51, small(), large()),
+        (lesson_01.q5, 112, small(), large()),
     ]
     wrong = [
-        (lesson_01.q1, 200, "are one epoch"),
-        (lesson_01.q1, 1_000_000, "how many samples"),
-        (lesson_01.q1, 5_000, "multiplies batch size and epochs"),
-        (lesson_01.q1, 10, "divided by the epochs"),
-        (lesson_01.q1, 50_000, "batch size 1"),
-        (lesson_01.q1, 4_001, "Count the batches"),
-        (lesson_01.q1, math.nan, "Count the batches"),
-        (lesson_01.q1, "4000", "'4000' is text"),
-        (lesson_01.q1, (4_000, 1), "single number"),
-        (lesson_01.q1, None, "single number"),
-        (lesson_01.q2, (22, 23), "wrong order"),
-        (lesson_01.q2, (22, 22), "29 samples"),
-        (lesson_01.q2, (23, 23), "incomplete batch is left out"),
-        (lesson_01.q2, (1_437 / 64,) * 2, "no 0.45 of an update"),
-        (lesson_01.q2, (24, 23), "How many full batches"),
-        (lesson_01.q2, 23, "Hand in 2 numbers"),
-        (lesson_01.q2, (23, 22, 1), "Hand in 2 numbers"),
-        (lesson_01.q2, ("23", 22), "is text"),
-        (lesson_01.q3, lambda n, b, e, d: e * (n // b), "drops the last partial batch always"),
-        (lesson_01.q3, lambda n, b, e, d: e * -(-n // b), "keeps the last partial batch always"),
-        (lesson_01.q3, lambda n, b, e, d: updates(n, b, e, not d), "wrong way round"),
-        (lesson_01.q3, lambda n, b, e, d: updates(n, b, 1, d), "counts one epoch"),
-        (lesson_01.q3, lambda n, b, e, d: updates(e * n, b, 1, d), "rounds once, at the end"),
-        (lesson_01.q3, lambda n, b, e, d: e * n / b, "fractions of an update"),
-        (lesson_01.q3, lambda n, b, e, d: e * (n // b + 1 - d), "a batch too many"),
-        (lesson_01.q3, lambda n, b, e, d: 7, r"`updates\(1, 1, 1, False\)` gives 7; 1 would"),
-        (lesson_01.q3, lambda n, b, e, d: None, "returns None"),
-        (lesson_01.q3, lambda n, b, e, d: "7", "is text"),
-        (lesson_01.q3, lambda n, b, e, d: 1 / 0, "`ZeroDivisionError`"),
-        (lesson_01.q3, lambda n: n, "`TypeError`"),
-        (lesson_01.q3, 270, "the function itself"),
-        (lesson_01.q4, run(20), "makes 288 updates in 4 epochs, not 300"),
-        (lesson_01.q4, run(18), "so does a larger batch"),
-        (lesson_01.q4, run(19, epochs=5), "has 5 epochs"),
-        (lesson_01.q4, run(64, epochs=0), "has 0 epochs"),
-        (lesson_01.q4, run(82, samples=6_000), "not 300"),
-        (lesson_01.q4, pd.concat([run(19), run(64)]), "several batch sizes"),
-        (lesson_01.q4, 19, "not a value of type `int`"),
-        (lesson_01.q5, overfit(), 5, "training loss is lowest"),
-        (lesson_01.q5, overfit(), 3, "accuracy is highest"),
-        (lesson_01.q5, overfit(), 4, "one lucky seed"),
-        (lesson_01.q5, overfit(), 1, "still falls"),
-        (lesson_01.q5, overfit().query("epoch != 5"), 3.5, "no evaluation at epoch 3.5"),
-        (lesson_01.q5, overfit().assign(train_loss=1, val_accuracy=1), 3, "turned up already"),
-        (lesson_01.q5, overfit(), "2", "is text"),
-        (lesson_01.q5, 2, overfit(), "not a value of type `int`"),
+        (lesson_01.q1, 10, "what the log says"),
+        (lesson_01.q1, 2.5, "divided by four"),
+        (lesson_01.q1, 4, "one epoch of the log"),
+        (lesson_01.q1, 15_630, "How many images do they use"),
+        (lesson_01.q1, 2_000_640, "50,000 of them"),
+        (lesson_01.q1, 41, "Updates times images"),
+        (lesson_01.q1, math.nan, "Updates times images"),
+        (lesson_01.q1, "40", "'40' is text"),
+        (lesson_01.q2, lambda n, b: batches(n, b)[: n // b], r"leaves out 29 of the 1437"),
+        (lesson_01.q2, dealt_alike, "called twice, gives the same order"),
+        (lesson_01.q2, lambda n, b: list(torch.arange(n).split(b)), "in which they are stored"),
+        (lesson_01.q2, lambda n, b: list(torch.randint(n, (n,)).split(b)), "with replacement"),
+        (lesson_01.q2, lambda n, b: batches(n, b) + batches(n, b), "more than once"),
+        (lesson_01.q2, lambda n, b: [1 + part for part in batches(n, b)], "from 0 to 1436"),
+        (lesson_01.q2, lambda n, b: batches(n, b + 1), "not of 64 and a rest"),
+        (lesson_01.q2, lambda n, b: torch.randperm(n), "a list of batches"),
+        (lesson_01.q2, lambda n, b: None, "returns None"),
+        (lesson_01.q2, lambda n, b: 1 / 0, "stops with `ZeroDivisionError`"),
+        (lesson_01.q2, lambda n: n, "stops with `TypeError`"),
+        (lesson_01.q2, batches(22, 4), "the function itself"),
+        (lesson_01.q3, (130, 120), "wrong order"),
+        (lesson_01.q3, (111, 119), "were dropped"),
+        (lesson_01.q3, (120, 120), "121 makes 12 updates as well"),
+        (lesson_01.q3, (119, 130), "13th update"),
+        (lesson_01.q3, (120, 131), "eleven updates are enough"),
+        (lesson_01.q3, (119.75, 1_437 / 11), "a whole number"),
+        (lesson_01.q3, (100, 144), "rounded up, equal to 12"),
+        (lesson_01.q3, 125, "Hand in 2 numbers"),
+        (lesson_01.q3, ("120", 130), "is text"),
+        (lesson_01.q4, control(5), "makes 450 updates, in five epochs"),
+        (lesson_01.q4, control(5, samples=3 * 1_437), "has the copies"),
+        (lesson_01.q4, control(14), "makes 1,260 updates, fewer"),
+        (lesson_01.q4, control(45), "makes 4,050 updates, more"),
+        (lesson_01.q4, made_up_run(48, 5), "Leave it at 16"),
+        (lesson_01.q4, 15, "not a value of type `int`"),
+        (lesson_01.q5, 5, small(), large(), "Equal epochs are not equal"),
+        (lesson_01.q5, 450, small(), large(), "right in updates"),
+        (lesson_01.q5, 50 * 1.5**2, small(), large(epochs=50), "try a smaller rate"),
+        (lesson_01.q5, 20, small(), large(), "try a smaller rate"),
+        (lesson_01.q5, 75, small(), large(loss=0.3), "have not reached the loss 0.2 "),
+        (lesson_01.q5, 75, large(), small(), "small batches first"),
+        (lesson_01.q5, 75, small(), large(batch_size=32), "4 times as large"),
+        (lesson_01.q5, 75, small(seeds=7), large(), "has 7 seeds"),
+        (lesson_01.q5, -1, small(), large(), "-1 is not a number of epochs"),
+        (lesson_01.q5, math.nan, small(), large(), "nan is not a number of epochs"),
+        (lesson_01.q5, "75", small(), large(), "is text"),
+        (lesson_01.q5, 75, pd.concat([small(), large()]), large(), "several batch sizes"),
+        (lesson_01.q5, 75, small(), 75, "not a value of type `int`"),
     ]
 
 
 def test_a_blank_inside_a_function_is_not_answered_yet():
-    verdict = lesson_01.q3.verdict(lambda n, b, e, d: e * math.ceil(____ / b))
-    assert verdict.message.startswith("**Not answered yet.**")
+    for blank in (lambda n, b: ____, lambda n, b: [____], lambda n, b: list(range(____))):
+        assert lesson_01.q2.verdict(blank).message.startswith("**Not answered yet.**")
 
 
 def test_a_forgotten_argument_is_asked_for():
-    assert lesson_01.q5.verdict(2).message.endswith("2 values, `check(history, epoch)`, not 1.")
-    assert lesson_01.q1.verdict().message.endswith("Hand in one value, `check(answer)`, not 0.")
+    assert "`check(predicted, small, large)`, not 1" in lesson_01.q5.verdict(2).message
 
 
+def test_the_bounds_of_question_3_are_those_that_make_12_updates():
+    sizes = [size for size in range(1, 1_438) if math.ceil(1_437 / size) == 12]
+    assert (min(sizes), max(sizes)) == (120, 130)
+    dropping = [size for size in range(1, 1_438) if 1_437 // size == 12]
+    assert (min(dropping), max(dropping)) == (111, 119)
+
+
+def test_the_colleague_of_question_2_is_told_of_both_bugs_in_turn():
+    def buggy(n, size):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+        return [order[i * size : (i + 1) * size] for i in range(n // size)]
+
+    assert "leaves out 29" in lesson_01.q2.verdict(buggy).message
+    assert "same order" in lesson_01.q2.verdict(dealt_alike).message
+
+
+def names_in(solution, **names):
+    """What the code of a solution makes, as the learner is shown it."""
+    [code] = re.findall(r"```python\n(.*?)```", solution, re.DOTALL)
+    exec(code, names)
+    return names
+
+
+def test_the_solution_of_question_2():
+    assert lesson_01.q2.verdict(names_in(lesson_01.q2.answer, torch=torch)["batches"]).correct
+
+
+@pytest.mark.slow
 def test_the_solution_of_question_4_on_digits():
-    def trained(batch_size):
-        return fit(
-            MLP, Digits(), batch_size=batch_size, seeds=1, lr=0.05, max_epochs=4, progress=False
-        )
+    images, network = Digits(split="seed"), partial(MLP, hidden=(32, 32))
+    run = names_in(lesson_01.q4.answer, fit=fit, network=network, images=images)["run"]
+    assert lesson_01.q4.verdict(run).correct
 
-    assert lesson_01.q4.verdict(trained(19)).correct
-    assert not lesson_01.q4.verdict(trained(20)).correct
-    assert not lesson_01.q4.verdict(trained(18)).correct
+
+@pytest.mark.slow
+def test_the_solution_of_question_5_on_digits():
+    given = {"partial": partial, "MLP": MLP, "Digits": Digits, "fit": fit, "ceil": math.ceil}
+    names = names_in(lesson_01.q5.answer, **given)
+    runs = names["small"], names["large"]
+    assert names["predicted"] == 37.5
+    assert lesson_01.q5.verdict(37.5, *runs).correct
+    assert "Equal epochs" in lesson_01.q5.verdict(5, *runs).message
