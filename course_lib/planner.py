@@ -1,4 +1,4 @@
-"""Which batch size to take: closed formulas from the updates of two runs and two timings.
+"""Which batch size to take: closed formulas from two runs, or a noise scale, and two timings.
 
 A run at batch size B needs S_min (1 + B_crit/B) updates to its target (S. McCandlish, J. Kaplan,
 D. Amodei and others 2018, section 2.3; arXiv:1812.06162), and an update takes a + b B seconds.
@@ -6,7 +6,9 @@ Both are straight lines, in 1/B and in B, so two points fix each; the time is th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -34,7 +36,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What two runs and two timings say. Intervals are of 95 %, a and b in seconds.
+    """What the runs and the timings say. Intervals are of 95 %, a and b in seconds.
 
     `fastest` uses all devices. `cheapest` uses one: n devices with batches of m cost
     S_min (n + B_crit/m) (a + b m) device-seconds, which grows with n. `sample_saving` is a tenth of
@@ -81,6 +83,48 @@ def critical_interval(sizes: Pair, ratio: float, error: float, quantile: float =
     low, high = max(1.0, ratio * math.exp(-quantile * error)), ratio * math.exp(quantile * error)
     end = small * big * (high - 1) / (big - small * high) if small * high < big else math.inf
     return small * big * (low - 1) / (big - small * low), end
+
+
+@dataclass(frozen=True)
+class Law:
+    """S_min (1 + B_crit/B), with its errors, and the batch size of the run whose rate is known."""
+
+    fewest: float
+    critical: float
+    critical_interval: Pair
+    size: float
+    updates_at: Callable[[float], Pair]  # the updates at a batch size and their standard error
+    quantile: float
+
+
+def law_of_runs(sizes: Pair, updates: Any, relative_error: float | None) -> Law:
+    """The law through the updates of two runs, as in `updates_law`."""
+    means, errors, quantile = means_and_errors(updates, relative_error)
+    fewest, critical = updates_law(sizes, means)
+    relative = math.hypot(errors[0] / means[0], errors[1] / means[1])
+    interval = critical_interval(sizes, means[0] / means[1], relative, quantile)
+    at = partial(updates_at, sizes=sizes, updates=means, errors=errors)
+    return Law(fewest, critical, interval, sizes[0], at, quantile)
+
+
+def law_of_noise(size: Any, updates: Any, noise_scale: Any, relative_error: Any) -> Law:
+    """The law with B_crit from a measured noise scale, through the updates of one run.
+
+    Both have the relative standard error. U(B) = U1 (1 + B_crit/B) / (1 + B_crit/B1) grows with
+    B_crit by the power s = B_crit / (B_crit + B) - B_crit / (B_crit + B1); so, to first order, its
+    relative error is that of U1 times sqrt(1 + s²).
+    """
+    size, critical = checks.positive("sizes", size), checks.positive("noise_scale", noise_scale)
+    share = _within("relative_error", relative_error, 1)
+    fewest = checks.positive("updates", updates) / (1 + critical / size)
+    interval = critical * math.exp(-NORMAL * share), critical * math.exp(NORMAL * share)
+
+    def at(other: float) -> Pair:
+        power = critical / (critical + other) - critical / (critical + size)
+        needed = fewest * (1 + critical / other)
+        return needed, needed * share * math.hypot(1, power)
+
+    return Law(fewest, critical, interval, size, at, NORMAL)
 
 
 def updates_at(size: float, sizes: Pair, updates: Pair, errors: Pair) -> Pair:
@@ -151,11 +195,12 @@ def means_and_errors(updates: Any, relative_error: float | None) -> tuple[Pair, 
 
 
 def plan(
-    sizes: Pair,
+    sizes: Any,
     updates: Any,
     timed_sizes: Pair,
     seconds: Pair,
     *,
+    noise_scale: float | None = None,
     lr: float,
     beta2: float = 0.999,
     power: float = 1,
@@ -170,16 +215,21 @@ def plan(
     Args:
         sizes, updates: two batch sizes, and the updates of each to one target, with a rate tuned
             for each: two numbers with a relative_error such as 0.1, or two lists of repeats.
+        noise_scale: instead of the second run, with a relative_error; sizes and updates are then
+            one number each.
         timed_sizes, seconds: two batch sizes, and the seconds of an update of each on one device.
-        lr, beta2, power: those of the runs at sizes[0]; the power of `scaled_rate`.
+        lr, beta2, power: those of the (first) run; the power of `scaled_rate`.
         largest: samples that fit into the memory of a device.
         devices, exchange, price: how many, seconds of their all-reduce, price of one for an hour.
 
     Raises:
         ValueError: an argument that is none of these, or runs or timings that contradict the laws.
     """
-    means, errors, quantile = means_and_errors(updates, relative_error)
-    fewest, critical = updates_law(sizes, means)
+    if noise_scale is None:
+        law = law_of_runs(sizes, updates, relative_error)
+    else:
+        law = law_of_noise(sizes, updates, noise_scale, relative_error)
+    critical = law.critical
     overhead, per_sample = step_time(timed_sizes, seconds)
     most = math.inf if largest is None else checks.whole("largest", largest)
     devices, lr = checks.whole("devices", devices), checks.positive("lr", lr)
@@ -190,20 +240,19 @@ def plan(
         below = math.floor(best)  # hours are p B + q / B: equal at B and best² / B
         size = int(max(1, min(below + (best**2 > below * (below + 1)), most)))
         samples, pause = count * size, exchange * (count > 1)
-        needed, error = updates_at(samples, sizes, means, errors)
-        interval = (max(0.0, needed - quantile * error), needed + quantile * error)
+        needed, error = law.updates_at(samples)
+        interval = (max(0.0, needed - law.quantile * error), needed + law.quantile * error)
         hours = needed * (overhead + pause + per_sample * size) / 3600
-        bill, rate = hours * count * price, scaled_rate(lr, sizes[0], samples, critical, power)
-        decay = scaled_beta2(beta2, sizes[0], samples)
+        bill, rate = hours * count * price, scaled_rate(lr, law.size, samples, critical, power)
+        decay = scaled_beta2(beta2, law.size, samples)
         limited, seen = best > most, needed * samples
         return Choice(size, count, limited, needed, interval, seen, hours, bill, rate, decay)
 
-    relative = math.hypot(errors[0] / means[0], errors[1] / means[1])
-    interval = critical_interval(sizes, means[0] / means[1], relative, quantile)
     alone = fastest_size(critical, overhead, per_sample)
     shared = fastest_size(critical, overhead + exchange * (devices > 1), per_sample, devices)
     choices = choice(shared, devices), choice(alone, 1), choice(min(alone, critical / 10), 1)
-    return Plan(critical, interval, fewest, fewest * critical, overhead, per_sample, *choices)
+    fewest, known = law.fewest, law.critical_interval
+    return Plan(critical, known, fewest, fewest * critical, overhead, per_sample, *choices)
 
 
 def _pair(name: str, pair: Any, ascending: bool = False) -> Pair:

@@ -11,6 +11,7 @@ from course_lib.planner import (
     NORMAL,
     critical_interval,
     fastest_size,
+    law_of_noise,
     means_and_errors,
     plan,
     scaled_beta2,
@@ -23,6 +24,7 @@ from course_lib.planner import (
 RUNS = {"sizes": (16, 256), "updates": (1000, 150), "relative_error": 0.1}
 TIMINGS = {"timed_sizes": (32, 512), "seconds": (0.005, 0.035)}
 GIVEN = {**RUNS, **TIMINGS, "lr": 0.1}
+NOISE = {**GIVEN, "sizes": 16, "updates": 1000, "noise_scale": 90}
 
 
 def random_inputs(count):
@@ -100,6 +102,28 @@ def test_updates_at_other_sizes_have_the_error_of_simulated_runs():
     assert updates_at(1e12, sizes, updates, errors)[0] == pytest.approx(
         updates_law(sizes, updates)[0]
     )
+
+
+def test_a_noise_scale_and_a_run_have_the_errors_of_simulated_ones():
+    rng = np.random.default_rng(0)
+    noise, updates = np.exp(0.05 * rng.standard_normal((2, 400_000))) * [[90], [1000]]
+    law = law_of_noise(16, 1000, 90, 0.05)
+    for size in (4, 16, 64, 1024):
+        simulated = updates * (1 + noise / size) / (1 + noise / 16)
+        assert law.updates_at(size) == pytest.approx((simulated.mean(), simulated.std()), rel=0.01)
+    assert law.critical_interval == pytest.approx(np.quantile(noise, [0.025, 0.975]), rel=0.01)
+
+
+def test_a_noise_scale_plans_as_two_runs_with_that_critical_size():
+    fewest, critical = updates_law(GIVEN["sizes"], GIVEN["updates"])
+    runs = {**GIVEN, "relative_error": 0}
+    noise = {**runs, "sizes": 16, "updates": 1000, "noise_scale": critical}
+    one, other = (plan(**each, devices=4, price=2) for each in (runs, noise))
+    assert other.fewest_updates == pytest.approx(fewest)
+    assert np.hstack(astuple(other)[0:2]) == pytest.approx(critical)
+    for choice in ("fastest", "cheapest", "sample_saving"):
+        pair = (np.hstack(astuple(getattr(each, choice))) for each in (one, other))
+        assert next(pair) == pytest.approx(next(pair))
 
 
 def test_the_scaled_rate_is_the_best_one_on_a_noisy_parabola():
@@ -234,3 +258,18 @@ def test_an_argument_that_is_wrong_is_named(name, values):
     for value in values:
         with pytest.raises(ValueError, match=rf"^{name}="):
             plan(**{**GIVEN, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "sizes": [(16, 256), 0, None],
+        "updates": [(1000, 150), [900, 1000, 1100], -1],
+        "noise_scale": [0, -1, math.inf, "large"],
+        "relative_error": [None, 2],
+    }.items(),
+)
+def test_what_is_wrong_beside_a_noise_scale_is_named(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^{name}="):
+            plan(**{**NOISE, name: value})
