@@ -51,7 +51,7 @@ def set_displayed(translator: Any, node: nodes.math_block) -> None:
 
 
 def add_scripts(app: Sphinx, _name: str, _template: str, context: dict, _tree: Any) -> None:
-    """Load KaTeX, and Vega, on the pages that have formulas, or explorers."""
+    """Load KaTeX, Vega and the planner on the pages that have formulas, explorers or its form."""
     body = context.get("body", "")
     if 'class="tex"' in body:
         app.add_css_file("katex/katex.min.css")
@@ -59,6 +59,10 @@ def add_scripts(app: Sphinx, _name: str, _template: str, context: dict, _tree: A
         app.add_js_file("mathematics.js", loading_method="defer")
     if 'class="explorer"' in body:
         app.add_js_file("explorers.js")
+    if 'id="planner"' in body:
+        app.add_css_file("planner.css")
+        for script in ("planner.js", "planner_curve.js", "planner_page.js"):
+            app.add_js_file(script, loading_method="defer")
 
 
 def setup(app: Sphinx) -> None:
