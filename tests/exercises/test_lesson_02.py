@@ -1,75 +1,134 @@
 """Exercises of lesson 2."""
 
 import math
-from functools import partial
+import re
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from course_lib.datasets import Digits
-from course_lib.exercises import lesson_02
+from course_lib.exercises import ____, lesson_02
 from course_lib.models import MLP
-from course_lib.training import fit
-from exercise_rules import ExerciseRules, made_up_run
+from course_lib.noise import gradient_noise
+from exercise_rules import ExerciseRules
 
-run = partial(made_up_run, epochs=10)
+
+def network():
+    torch.manual_seed(0)
+    return MLP(hidden=(16,))
+
+
+NETWORK = network()
+SIGNAL, TRACE, SCALE = gradient_noise(NETWORK, cross_entropy, (Digits().x_train, Digits().y_train))
+
+
+def looped(weight, sample_gradients, lr):
+    for g in sample_gradients:
+        weight = weight - lr * g / len(sample_gradients)
+    return weight
+
+
+def colleague(weight, sample_gradients, lr):
+    for g in sample_gradients:
+        weight = weight - lr * g
+    return weight
+
+
+def step(rule):
+    return lambda weight, gradients, lr: weight - lr * rule(gradients)
 
 
 class TestLesson2(ExerciseRules):
     lesson = lesson_02
     right = [
-        (lesson_02.q1, 0.2),
-        (lesson_02.q1, 0.8 / math.sqrt(400 / 25)),
-        (lesson_02.q2, 2 / 3),
-        (lesson_02.q2, 0.67),
-        (lesson_02.q3, 0.1 / 50),
-        (lesson_02.q4, run(32)),
-        (lesson_02.q5, (8_320, 12_800)),
+        (lesson_02.q1, "QRSP"),
+        (lesson_02.q1, " q, r, s, p"),
+        (lesson_02.q2, (2, 1, 1)),
+        (lesson_02.q2, np.array([2.0, 1.0, 1.0])),
+        (lesson_02.q3, 2 * 0.87**2 - 1),
+        (lesson_02.q3, 0.51),
+        (lesson_02.q3, math.cos(2 * math.acos(0.87))),
+        (lesson_02.q4, looped),
+        (lesson_02.q4, step(np.mean)),
+        (lesson_02.q4, step(lambda g: torch.tensor(g).mean())),
+        (lesson_02.q5, SCALE, NETWORK),
+        (lesson_02.q5, SCALE * 1.29, NETWORK),
+        (lesson_02.q5, np.float32(SCALE / 1.29), NETWORK),
     ]
     wrong = [
-        (lesson_02.q1, 0.05, "divided by 16"),
-        (lesson_02.q1, 3.2, "multiplied by 4"),
-        (lesson_02.q1, 12.8, "multiplied by 16"),
-        (lesson_02.q1, 0.8, "value at 25"),
-        (lesson_02.q1, 0.4, "one over the square root"),
-        (lesson_02.q1, "0.2", "is text"),
-        (lesson_02.q2, 2, "value with replacement"),
-        (lesson_02.q2, 0, "one is missing"),
-        (lesson_02.q2, 0.22, "Take its square root"),
-        (lesson_02.q2, 0.63, "N - 1 below the line, not N"),
-        (lesson_02.q2, 0.2, r"You took \(N - B\) / N"),
-        (lesson_02.q2, 1, "Multiply by the factor"),
-        (lesson_02.q3, 5, "multiplied by 50"),
-        (lesson_02.q3, 0.1, "50 times as long"),
-        (lesson_02.q3, 0.1 / math.sqrt(50), "no square root"),
-        (lesson_02.q3, 0.02, "How many times larger"),
-        (lesson_02.q4, run(32, accuracy=0.89), "0 of 8 seeds reached 90%"),
-        (lesson_02.q4, run(32, epochs=11), "0 of 8 seeds.*a larger learning rate"),
-        (lesson_02.q4, run(32, accuracy=0.05, loss=2.4), "0 of 8 seeds.*the steps are too long"),
-        (lesson_02.q4, run(64), "batch size is 64"),
-        (lesson_02.q4, run(32, seeds=7), "has 7 seeds"),
-        (lesson_02.q4, "RMSprop", "not a value of type `str`"),
-        (lesson_02.q5, (832_000, 12_800), "one set of weights"),
-        (lesson_02.q5, (8_320, 128), "activations of its own"),
-        (lesson_02.q5, (832_000, 128), "other way round"),
-        (lesson_02.q5, (8_320, 3_200), "4 bytes in float32"),
-        (lesson_02.q5, (8_320, 1.28), "divided by 100"),
-        (lesson_02.q5, (1, 1), "Which of the two"),
-        (lesson_02.q5, 12_800, "Hand in 2 numbers"),
+        (lesson_02.q1, "QRPS", "Which of the four walks has no noise"),
+        (lesson_02.q1, "SRQP", "S falls slowly"),
+        (lesson_02.q1, "QSRP", "S falls slowly"),
+        (lesson_02.q1, "RQSP", "Q and R fall equally quickly"),
+        (lesson_02.q1, "QRS", "are not the four letters"),
+        (lesson_02.q1, "QQRS", "are not the four letters"),
+        (lesson_02.q1, 4, "in quotation marks"),
+        (lesson_02.q2, (1, 1, 1), "Count the updates"),
+        (lesson_02.q2, (0.5, 1, 1), "are these fewer"),
+        (lesson_02.q2, (2, 2, 1), "two means over samples"),
+        (lesson_02.q2, (2, 0.5, 1), "two means over samples"),
+        (lesson_02.q2, (2, 1, 2), "None of them has changed"),
+        (lesson_02.q2, (2, 1, 0.5), "None of them has changed"),
+        (lesson_02.q2, (2, 1, 1.41), "has that changed"),
+        (lesson_02.q2, (2, 1, 0.71), "Copies are no new information"),
+        (lesson_02.q2, (3, 3, 3), "a mean over samples, or a number"),
+        (lesson_02.q2, 2, "Hand in 3 numbers"),
+        (lesson_02.q3, 0.87, "other half does not"),
+        (lesson_02.q3, 0.76, "two \\*independent\\* parts"),
+        (lesson_02.q3, 1, "an error as long as his"),
+        (lesson_02.q3, 0, "full gradient in common, and that is not nothing"),
+        (lesson_02.q3, -1, "Only their errors are opposite"),
+        (lesson_02.q3, 0.13, "difference of cosines"),
+        (lesson_02.q3, 0.74, "square of the cosine"),
+        (lesson_02.q3, 0.3, "Draw G"),
+        (lesson_02.q3, "0.51", "is text"),
+        (lesson_02.q4, colleague, "still adds up"),
+        (lesson_02.q4, step(sum), "still adds up"),
+        (lesson_02.q4, step(lambda g: sum(g) / len(g) ** 0.5), "root of the batch size"),
+        (lesson_02.q4, step(lambda g: sum(g) / 8), "right for B = 8 only"),
+        (lesson_02.q4, step(lambda g: sum(g) / 256), "right for B = 256 only"),
+        (lesson_02.q4, step(lambda g: g[-1]), "ignores the others"),
+        (lesson_02.q4, step(lambda g: g[0]), "only the first sample"),
+        (lesson_02.q4, step(lambda g: -np.mean(g)), "goes uphill"),
+        (lesson_02.q4, lambda weight, g, lr: weight, "does not move at all"),
+        (lesson_02.q4, step(np.median), "would be right"),
+        (lesson_02.q4, step(max), r"`update\(2.0, \[1.0, 3.0\], 0.1\)` gives 1.7; 1.8 would be"),
+        (lesson_02.q4, lambda weight, g, lr: None, "returns None"),
+        (lesson_02.q4, lambda weight: weight, "stops with `TypeError`"),
+        (lesson_02.q4, 1.8, "the function itself"),
+        (lesson_02.q5, TRACE, NETWORK, "That is tr Σ"),
+        (lesson_02.q5, SIGNAL, NETWORK, r"That is \|G\|²"),
+        (lesson_02.q5, 1 / SCALE, NETWORK, "upside down"),
+        (lesson_02.q5, SCALE**0.5, NETWORK, "its root"),
+        (lesson_02.q5, SCALE * 1.5, NETWORK, "Average"),
+        (lesson_02.q5, -3, NETWORK, "Average"),
+        (lesson_02.q5, math.nan, NETWORK, "Average"),
+        (lesson_02.q5, SCALE, torch.nn.Linear(64, 10), "cannot be measured"),
+        (lesson_02.q5, SCALE, "MLP", "Hand in the network as the second answer"),
+        (lesson_02.q5, NETWORK, SCALE, "single number"),
     ]
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "lr", "message"),
-    [
-        (torch.optim.RMSprop, 0.001, "Right"),
-        (torch.optim.RMSprop, 0.0001, "a larger learning rate"),
-        (torch.optim.RMSprop, 1.0, "the steps are too long"),
-        (torch.optim.Rprop, 0.001, "as Rprop does at any learning rate"),
-    ],
-)
-def test_the_solution_of_question_4_on_digits(optimizer, lr, message):
-    trained = fit(
-        MLP, Digits(), batch_size=32, optimizer=optimizer, lr=lr, max_epochs=10, progress=False
-    )
-    assert message in lesson_02.q4.verdict(trained).message
+def test_a_blank_inside_a_function_is_not_answered_yet():
+    for answer in (step(lambda g: ____), lambda weight, g, lr: weight - lr * int(____)):
+        assert lesson_02.q4.verdict(answer).message.startswith("**Not answered yet.**")
+
+
+def test_a_network_without_a_gradient_is_refused():
+    idle = network()
+    torch.nn.init.zeros_(idle[-1].weight)
+    for name, weight in idle.named_parameters():
+        weight.requires_grad_(name.startswith("1."))
+    assert "gradient is zero" in lesson_02.q5.verdict(40, idle).message
+
+
+@pytest.mark.slow
+def test_the_solution_of_question_5_on_digits():
+    """The code as the learner is shown it."""
+    [code] = re.findall(r"```python\n(.*?)```", lesson_02.q5.answer, re.DOTALL)
+    torch.manual_seed(0)
+    names = {"MLP": MLP, "Digits": Digits, "torch": torch, "cross_entropy": cross_entropy}
+    exec(code, names)
+    assert lesson_02.q5.verdict(names["scale"], names["network"]).correct
