@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import provenance
 import slicing
+import stamp
 from course_lib.claims.registry import registrations
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,8 +38,9 @@ set: the first seed of the set. held: whether the claim held. effect: as the cla
 
 
 def code_cells(path: Path) -> list[str]:
-    """The code of a lesson, without exercises and without cells that fail on purpose."""
+    """The code of a lesson, without set-up, exercises and cells that fail on purpose."""
     cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in cells if not cell.source.startswith(stamp.SETUP)]
     passing = [cell for cell in cells if "raises-exception" not in cell.metadata.get("tags", [])]
     return [cell.source for cell in passing if ".check(" not in cell.source]
 

@@ -3,17 +3,42 @@ import subprocess
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
+from shutil import copytree
+from tempfile import TemporaryDirectory
 
-repository = "https://github.com/OWNER/batch-size-course"
-if find_spec("google") and find_spec("google.colab") and not find_spec("course_lib"):
-    if "/OWNER/" in repository:
-        raise RuntimeError("Set `repository` above to the address of the course, then run again.")
+repository, edition = "https://github.com/OWNER/batch-size-course", "HEAD"
+
+
+class Stop(Exception):
+    """An error of which a notebook shows one line."""
+
+    def _render_traceback_(self):
+        return [str(self)]
+
+
+def call(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Stop(f"course_lib was not installed from {repository}: {done.stderr.strip()}")
+
+
+if not find_spec("course_lib"):
+    if "/OWNER/" in repository or not (find_spec("google") and find_spec("google.colab")):
+        raise Stop(
+            "course_lib is not installed here: choose the kernel of .venv, which `make lab` makes, "
+            "or take this lesson from `make colab`, which brings course_lib along."
+        )
     names = [name for name in ("torch", "numpy", "torchvision") if find_spec(name)]
     kept = [f"{name}=={version(name)}" for name in names]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", f"git+{repository}", *kept]
-    done = subprocess.run(pip, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"course_lib was not installed from {repository}:\n{done.stderr}")
+    with TemporaryDirectory() as course:
+        call("git", "clone", "--quiet", repository, course)
+        call("git", "-C", course, "checkout", "--quiet", edition)
+        call(sys.executable, "-m", "pip", "install", "--quiet", course, *kept)
+        copytree(f"{course}/notebooks/results", "results", dirs_exist_ok=True)
     if kept != [f"{name}=={version(name)}" for name in names]:
-        raise RuntimeError(f"The installation changed one of {kept}: restart the runtime.")
+        raise Stop(f"The installation changed one of {kept}: restart the runtime and run again.")
     print(f"Installed course_lib from {repository}; kept {', '.join(kept)}.")
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"The lesson trains on the CPU, which is enough; this machine has {gpu}.")

@@ -80,8 +80,7 @@ def head(root: Path) -> str:
 
 def setup_cell(repository: str, commit: str | None = None) -> str:
     """Return the source of the lessons' second cell."""
-    name = "setup_cell.py" if repository == PLACEHOLDER else "stamped_cell.py"
-    source = (ROOT / "tools" / name).read_text().rstrip("\n")
+    source = (ROOT / "tools" / "setup_cell.py").read_text().rstrip("\n")
     source = source.replace(PLACEHOLDER, clonable(repository))
     return source.replace('"HEAD"', f'"{commit or edition(ROOT)}"')
 

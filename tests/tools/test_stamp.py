@@ -199,7 +199,7 @@ def test_with_another_kernel_the_cell_says_which_to_choose(tmp_path, bare_python
 def test_unstamped_on_colab_the_cell_says_what_to_do(tmp_path, colab_stub, bare_python):
     done = run_cell(stamp.PLACEHOLDER, tmp_path / "empty", bare_python, PYTHONPATH=str(colab_stub))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("RuntimeError: Set `repository` above")
+    assert "or take this lesson from `make colab`" in done.stderr.splitlines()[-1]
 
 
 def test_of_a_set_up_that_fails_a_notebook_shows_one_sentence(tmp_path, monkeypatch, capsys):
