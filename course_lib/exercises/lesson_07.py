@@ -1,137 +1,300 @@
 """Exercises of lesson 7: learning rate and batch size.
 
-q1. On paper: batches of 256 have the rate 0.1. Which rate do batches of 8,192 get by the linear
-    rule, and which by the square-root rule? Two decimals will do. `check((linear, square_root))`
-q2. On paper: 50,000 images, 200 epochs. The batch size is 128, from epoch 60 on 640, from 120 on
-    3,200, from 160 on 16,000. How many updates are that, last partial batches included?
-    `check(updates)`
-q3. On paper: rate 0.1, momentum 0.9, batches of 128. With rate 0.2 and momentum 0.95, which batch
-    size keeps Smith and Le's noise scale? `check(batch_size)`
-q4. Batches of 256 at the rate 1/16 end 5 epochs far above the training loss 0.65. Change the rate
-    so that 8 seeds or more all end below it, with batches of 256 and 5 epochs. `check(run)`
-q5. On paper: the largest useful rate is 1, the noise scale 32 samples. Which rates does
-    McCandlish's formula give for B = 16 and B = 512? Two decimals will do. `check((small, large))`
+q1. Three rules, starting from B = 4 at the rate 1/32, drawn as final loss against batch size, have
+    lost their labels. A rises slowly, B stays level and then rises steeply, C rises at once. Which
+    one is "fixed", which "linear", which "square root"? `check(a, b, c)`
+q2. Design the control. "With the linear rule my training fails at B = 256 and the rate 2, so
+    batches of 256 are too large." Another says: "No, the rate is." Which further run of this
+    lesson's network tells who is right? `check({"batch_size": ..., "lr": ...})`
+q3. Find the bug. Adam's beta2 is 0.999 for batches of 256. `beta2(batch_size)` was meant to let
+    the memory of the second average reach back over as many samples for any other batch size:
+
+        def beta2(batch_size):
+            return 0.999 * 256 / batch_size
+
+    `check(beta2)`
+q4. Is 2/h a law? Take a network of your own on this lesson's images, measure the largest curvature
+    h at its initial weights, and find the largest rate at which it trains, in 100 updates or more
+    with 8 seeds or more: a rate that trains (a median training loss below half of what it was), and
+    one, at most 1.5 times as large, that fails. `check(h, {rate: run, rate: run})`
+q5. AdamW has the rate 0.001, weight decay 0.1 and batches of 256. With batches of 1,024 and twice
+    the rate, which weight decay keeps the weights an average over as many epochs as before?
+    `check(weight_decay)`
 """
 
-from course_lib.exercises.judges import numeric, repeated_run
-from course_lib.exercises.question import Mistake, Question
+from collections.abc import Callable
+from math import inf
+
+import numpy as np
+import pandas as pd
+
+from course_lib.exercises.judges import number, numeric, repeated_run
+from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+
+RULES = {"fixed": {"constant", "leave it alone"}, "linear": set(), "square root": {"sqrt", "root"}}
+
+
+def named_rule(answer: object) -> str:
+    """The rule that a word stands for."""
+    if not isinstance(answer, str):
+        raise Mistake('Hand in three words: `check("fixed", "linear", "square root")`.')
+    word = answer.strip().lower().replace("-", " ").removesuffix(" scaling").removesuffix(" rule")
+    for name, others in RULES.items():
+        if word in {name, *others}:
+            return name
+    raise Mistake(f'{answer!r} is none of "fixed", "linear" and "square root".')
+
+
+def judge_curves(a: object, b: object, c: object) -> None:
+    given = [named_rule(answer) for answer in (a, b, c)]
+    if len(set(given)) < len(given):
+        raise Mistake("Each of the three rules is drawn once.")
+    if given[1] == "fixed":
+        raise Mistake(
+            "B stays level while the batch grows eightfold and more. At a fixed rate every "
+            "doubling halves the updates, and nothing makes up for it."
+        )
+    if given[2] == "linear":
+        raise Mistake(
+            "C rises from the first doubling on. From a rate as small as 1/32, far below the "
+            "limit, linear scaling should change nothing at first."
+        )
+    if given[1] == "square root":
+        raise Mistake(
+            "B ends with a steep rise: its rate has passed the limit. By which rule does the rate "
+            "grow fastest?"
+        )
+    if given[0] == "fixed":
+        raise Mistake("Two of them rise at once. Which rule makes up for half of the lost way?")
+
 
 q1 = Question(
-    judge=numeric(
-        (3.2, 0.1 * 32**0.5),
-        mistakes={
-            (0.1 * 32**0.5, 3.2): "It is the other way round: the first rate is the linear rule's.",
-            (3.2, 3.2): "The second rate grows only by the square root of the factor.",
-            (0.1, 0.1): "That is the third answer, to leave the rate alone.",
-            (0.1 / 32, 0.1 / 32**0.5): "You divided. A larger batch gets a larger rate.",
-            (3.2, 0.32): "The batch grows by the factor 32. What is the square root of 32?",
-            (32, 32**0.5): "These are the factors. Multiply the rate 0.1 by them.",
-        },
-        otherwise="By what factor does the batch grow? Multiply the rate by it, or by its root.",
-        tolerance=0.005,
-    ),
-    right="32 times the rate, or 5.66 times. Goyal et al. took 3.2, with warm-up.",
+    judge=judge_curves,
+    right="From a careful start the linear rule holds longest, and ends most abruptly; here the "
+    "square root has nothing to recommend it.",
     hints=[
-        "By what factor does the batch grow?",
-        "8,192 / 256 = 32.",
-        "Multiply 0.1 by 32, and by the square root of 32.",
+        "1/32 is far below the rate at which training fails. What does each rule do to the "
+        "distance that an epoch covers when the batch doubles?",
+        "Linear: the same distance. Square root: 1/1.41 of it. Fixed: half of it.",
+        "Which rule reaches a rate of 1 or 2 first, and what happens there?",
     ],
-    answer="The factor is 8,192 / 256 = 32. Linear: 0.1 x 32 = **3.2**. Square root: "
-    "$0.1 \\sqrt{32} \\approx$ **0.57**.",
+    answer="A is the **square root**, B is **linear**, C is **fixed**. At a small rate an epoch "
+    "covers a distance of about rate x updates. The linear rule keeps it, until the rate nears the "
+    "limit at B = 128; the fixed rate halves it with every doubling, the square root does half of "
+    "that on a logarithmic scale. From B = 4 at 1/8, as in the lesson, the square root looked "
+    "best, since there the best rate soon stops growing.",
 )
+
+SIZE, RATE = 256, 2.0
+SAFE = 0.75  # trains at every batch size of the grid
+
+
+def judge_control(arguments: object) -> None:
+    if not isinstance(arguments, dict):
+        raise Mistake('Hand in a dictionary: `{"batch_size": ..., "lr": ...}`.')
+    if others := set(arguments) - {"batch_size", "lr"}:
+        raise Mistake(f"Leave `{min(map(str, others))}` as it was.")
+    size, lr = number(arguments.get("batch_size", SIZE)), number(arguments.get("lr", RATE))
+    if not (1 <= size <= 1_024 and size % 1 == 0 and 0 < lr < inf):
+        raise Mistake("A batch has 1 to 1,024 images here, and a rate is above 0.")
+    if size == SIZE and lr == RATE:
+        raise Mistake("That is the run that failed. Change one of the two.")
+    if size != SIZE and lr != RATE:
+        raise Mistake(
+            "Two things have changed. If it trains now, was it the batch size or the rate?"
+        )
+    if size == SIZE:
+        judge_rate(lr)
+    elif size > SIZE:
+        raise Mistake("A larger batch at the rate 2 fails by either story. It tells nothing.")
+
+
+def judge_rate(lr: float) -> None:
+    if lr > RATE:
+        raise Mistake("A larger rate fails by either story. It tells nothing.")
+    if lr > SAFE:
+        raise Mistake(
+            f"The rate {lr:g} is near the limit itself. If it fails, too, nobody is the wiser: "
+            "take one well below."
+        )
+    if lr < 1 / 32:
+        raise Mistake(
+            "With so small a rate and four updates an epoch the run hardly moves. Is it then the "
+            "batch size that fails, or the patience?"
+        )
+
 
 q2 = Question(
-    judge=numeric(
-        29_000,
-        mistakes={
-            78_200: "That is the whole training with batches of 128, as with a falling rate.",
-            28_800: "You rounded down: the last partial batch of an epoch is an update, too.",
-            28_876: "You rounded once for each part; every epoch has a last batch of its own.",
-        },
-        otherwise="Count each part by itself: its epochs, times the updates of one epoch.",
-    ),
-    right="With a falling rate they would be 78,200: nearly three times as many.",
+    judge=judge_control,
+    right="One suspect stays, the other is gone. In the lesson's grid you can read how it ends: "
+    "the batch of 256 trains at smaller rates, and the rate 2 fails at smaller batches.",
     hints=[
-        "Four parts, of 60, 60, 40 and 40 epochs. How many updates has one epoch of each?",
-        "50,000 / 128, 50,000 / 640, 50,000 / 3,200 and 50,000 / 16,000, rounded up.",
-        "60 x 391 + 60 x 79 + 40 x 16 + 40 x 4.",
+        "A control changes one suspect and leaves the other.",
+        "If the batch size is to blame, what happens at B = 256 with a small rate? And if the "
+        "rate is?",
+        "It may also be a smaller batch at the same rate of 2.",
     ],
-    answer="Updates an epoch: 391, 79, 16, 4. In all 60 x 391 + 60 x 79 + 40 x 16 + 40 x 4 = "
-    "**29,000**, where the falling rate needs 200 x 391 = 78,200.",
+    answer="""Keep the batch of 256 and take a rate well below the limit, or keep the rate 2 and
+take a smaller batch:
+```python
+{"batch_size": 256, "lr": 1 / 4}  # trains: the batch size is innocent
+{"batch_size": 64, "lr": 2}  # fails: the rate is enough
+```
+A run with both changed, such as B = 64 at 1/2, trains and tells nothing.""",
 )
+
+START, FIRST = 256, 0.999
+CASES = [256, 64, 1_024, 16, 4_096, 1]
+
+
+def true_beta2(size: int) -> float:
+    return FIRST ** (size / START)
+
+
+WRONG_BETAS = {
+    "It divides beta2 itself. What is to be in proportion to the batch is the loss of memory in an "
+    "update, 1 - beta2; a beta2 above 1 would even grow without bound.": (
+        lambda size: FIRST * START / size
+    ),
+    "It is upside down: a small batch needs the longer memory in updates, a beta2 nearer to 1.": (
+        lambda size: FIRST ** (START / size)
+    ),
+    "It leaves beta2 as it is, so the memory in samples grows with the batch.": lambda size: FIRST,
+    "It takes the square root of the factor, which is for the rate, if at all. Memory counts "
+    "samples, so the factor itself is wanted.": lambda size: FIRST ** ((size / START) ** 0.5),
+    "It is upside down: 1 - beta2 must grow with the batch.": (
+        lambda size: 1 - (1 - FIRST) * START / size
+    ),
+}
+
+
+def judge_beta2(function: object) -> None:
+    if not callable(function):
+        raise Mistake("Hand in the function itself, `check(beta2)`, without calling it.")
+    answers = np.array([value_of(function, size) for size in CASES])
+    for message, wrong in WRONG_BETAS.items():
+        if np.allclose(answers, [wrong(size) for size in CASES], atol=1e-9):
+            raise Mistake(message)
+    for size, answer in zip(CASES, answers, strict=True):
+        # 1 - 0.001 B / 256 is the same to first order, and as good
+        if not abs(answer - true_beta2(size)) < 0.02 * (1 - true_beta2(size)):
+            raise Mistake(
+                f"`beta2({size})` gives {answer:.6g}; {true_beta2(size):.6g} would be right."
+            )
+
+
+def value_of(function: Callable[[int], object], size: int) -> float:
+    """What the learner's function makes of a batch size."""
+    try:
+        answer = function(size)
+        require_answer(answer)
+    except Unanswered:
+        raise
+    except Exception as error:
+        raise Mistake(f"`beta2({size})` stops with `{type(error).__name__}`: {error}.") from error
+    if answer is None:
+        raise Mistake("The function returns None. Is there a `return` in front of the result?")
+    return number(answer)
+
 
 q3 = Question(
-    judge=numeric(
-        512,
-        mistakes={
-            256: "Rate or momentum, you took account of one. Both double the noise scale.",
-            128: "At the old batch size the noise scale grows: rate and momentum both raise it.",
-            32: "A larger noise scale is made up for by a larger batch, not by a smaller one.",
-            128 * 2 * 0.95 / 0.9: "Momentum m stands in the formula as 1 - m.",
-            64: "You took a larger momentum to lower the noise scale. 1 - m stands below the line.",
-        },
-        otherwise="Write down rate / (B (1 - momentum)) before and after, and set them equal.",
-        tolerance=0.5,
-    ),
-    right="Twice for the rate, twice for the momentum.",
+    judge=judge_beta2,
+    right="Four updates of 64 forget as much as one of 256.",
     hints=[
-        "N stays, so rate / (B (1 - m)) must stay.",
-        "By what factor does the rate grow, and by what factor does 1 - m fall?",
-        "Both are 2.",
+        "After n updates a square counts beta2 ** n times what it did. How many updates of B "
+        "make 256 samples?",
+        "beta2 ** (256 / B) should be 0.999.",
+        "Solve for beta2. What is it for B = 64, and for B = 1,024?",
     ],
-    answer="0.1 / (128 x 0.1) = 0.2 / (B x 0.05), so B = 128 x 2 x 2 = **512**.",
+    answer="""Batches of B take 256 / B updates for 256 samples, after which a square should count
+0.999 times what it did: beta2 ** (256 / B) = 0.999.
+```python
+def beta2(batch_size):
+    return 0.999 ** (batch_size / 256)
+```
+For B = 64 that is 0.99975, for 1,024 it is 0.996. To first order 1 - beta2 is in proportion to the
+batch, as in the rule of Malladi and others.""",
 )
 
-TARGET, BATCH, EPOCHS = 0.65, 256, 5
-NOTHING_LEARNT = 2.0  # ten classes, no idea: log(10) = 2.3
+UPDATES, CLOSE = 100, 1.5
 
 
-def judge_rate(run: object) -> None:
-    history = repeated_run(run, batch_size=BATCH, epochs=EPOCHS)
-    losses = history.loc[history["epoch"] == EPOCHS, "train_loss"]
-    if not losses.median() < NOTHING_LEARNT:
+def judge_bracket(h: object, runs: object) -> None:
+    curvature = number(h)
+    if not 0 < curvature < inf:
+        raise Mistake("The largest curvature at the initial weights is a number above 0.")
+    if not isinstance(runs, dict) or len(runs) != 2:
+        raise Mistake("Hand in two runs with their rates: `{rate: run, rate: run}`.")
+    (low, good), (high, bad) = sorted(
+        ((number(rate), repeated_run(run)) for rate, run in runs.items()), key=lambda pair: pair[0]
+    )
+    if not 0 < low < high:
+        raise Mistake("Hand in two different rates above 0.")
+    if not trains(good):
+        raise Mistake(f"The run at the rate {low:g} does not train. Take a smaller one.")
+    if trains(bad):
+        raise Mistake(f"The run at the rate {high:g} trains as well. Take a larger one.")
+    if high > CLOSE * low:
         raise Mistake(
-            f"The median loss is {losses.median():.2f}: nothing was learnt. The rate is beyond the "
-            "limit, or much too small."
+            f"Between {low:g} and {high:g} there is room for more than a factor of {CLOSE}. "
+            "Try a rate between them."
         )
-    below, seeds = (losses < TARGET).sum(), history["seed"].nunique()
-    if below < seeds:
-        raise Mistake(f"{below} of {seeds} seeds ended below {TARGET}. Look at the row of B = 256.")
+
+
+def trains(history: pd.DataFrame) -> bool:
+    """Whether the median training loss has come down to half of what it was."""
+    if history.step.max() < UPDATES:
+        raise Mistake(f"A run has {history.step.max()} updates. Make it {UPDATES} or more.")
+    by_step = history.fillna({"train_loss": inf}).groupby("step").train_loss.median()
+    return bool(by_step.iloc[-1] < by_step.iloc[0] / 2)
 
 
 q4 = Question(
-    judge=judge_rate,
-    right="From 1/16 up, in proportion to B, but not beyond the limit.",
+    judge=judge_bracket,
+    right="Compare the bracket with 2/h. With one hidden layer it is near; with two, training "
+    "often fails earlier, since the curvature rises from its small beginning; very wide layers "
+    "survive more.",
     hints=[
-        "At the ratio 1/32, which was best for B = 4, the rate would be 8. Is that possible?",
-        "Look at the column of 256 in the grid: which rates are best?",
-        "Try 1/2.",
+        "`torch.manual_seed(0)`, then your network, then `steepest(net, 0)` of the lesson.",
+        "Start with the rate 2/h. If it trains, multiply by 1.4 until one fails; if not, divide.",
+        "Two hidden layers of 32 have h = 0.6 or so, which promises rates up to 3. Try 1.",
     ],
-    answer="""The largest rate that is safely below the limit:
+    answer="""For example, two hidden layers:
 ```python
-run = fit(network, images, batch_size=256, lr=unit / 2, max_epochs=5)
+network = partial(MLP, images.shape, hidden=(32, 32))
+torch.manual_seed(0)
+h = steepest(network(), 0)
+
+def run(rate):
+    return fit(network, images, batch_size=128, lr=rate, seeds=8, max_epochs=20)
+
+runs = {rate: run(rate) for rate in (1.0, 1.5)}
 ```
-At 1/4 five epochs are too few updates, at 1 some seeds fall behind, at 2 all fail.""",
+Here 2/h promises about 3, and training fails at half of it: the initial weights lie in a valley
+much flatter than the one they come to.""",
 )
 
 q5 = Question(
     judge=numeric(
-        (1 / 3, 16 / 17),
+        0.2,
         mistakes={
-            (16 / 17, 1 / 3): "It is the other way round: the small batch gets the small rate.",
-            (0.5, 16): "That is linear scaling, B / 32. The formula ends at the largest rate.",
-            (0.5, 1): "That is linear scaling with a limit. The formula bends gently.",
-            (2 / 3, 1 / 17): "You took B over the noise scale: it is the noise scale over B.",
-            (1, 1): "That is the largest rate. Divide it by 1 + noise scale / B.",
+            0.1: "It stays only if the rate is scaled linearly; you have doubled it, the batch is "
+            "four times as large.",
+            0.4: "Four times the decay makes up for the batch alone; the rate has doubled, too.",
+            0.05: "It is upside down: there are fewer updates, so each has to shrink more.",
+            0.025: "It is upside down, and leaves out the rate.",
+            0.8: "You multiplied by the rate's factor where you should divide.",
         },
-        otherwise="Divide the largest rate, 1, by 1 + 32 / B.",
-        tolerance=0.005,
+        otherwise="An average over 1 / (rate x decay) updates is one over B / (rate x decay x N) "
+        "epochs. Keep it.",
+        tolerance=1e-6,
     ),
-    right="32 times the batch, and less than three times the rate: the noise scale lies between.",
+    right="Four times fewer updates, each twice as long, and twice the decay.",
     hints=[
-        "The formula is largest / (1 + noise scale / B).",
-        "For B = 16 the noise scale is twice B.",
-        "1 / (1 + 2), and 1 / (1 + 1/16).",
+        "Over how many updates do the weights average, and how many epochs are they?",
+        "B / (rate x decay x N): B is four times as large, the rate twice.",
+        "So the decay must double.",
     ],
-    answer="1 / (1 + 32/16) = **0.33** and 1 / (1 + 32/512) = **0.94**.",
+    answer="The average reaches over B / (rate x decay x N) epochs. B has quadrupled and the rate "
+    "doubled, so the decay must double, to **0.2**.",
 )
