@@ -38,7 +38,8 @@ class Choice:
 class Plan:
     """What the runs and the timings say. Intervals are of 95 %, a and b in seconds.
 
-    `fastest` uses all devices. `cheapest` uses one: n devices with batches of m cost
+    `fastest` uses all devices, since the time falls with them, or one, where their all-reduce takes
+    more than they save. `cheapest` uses one: n devices with batches of m cost
     S_min (n + B_crit/m) (a + b m) device-seconds, which grows with n. `sample_saving` is a tenth of
     B_crit, for a tenth more than the fewest samples, or the cheapest where that is smaller.
     """
@@ -250,9 +251,11 @@ def plan(
 
     alone = fastest_size(critical, overhead, per_sample)
     shared = fastest_size(critical, overhead + exchange * (devices > 1), per_sample, devices)
-    choices = choice(shared, devices), choice(alone, 1), choice(min(alone, critical / 10), 1)
-    fewest, known = law.fewest, law.critical_interval
-    return Plan(critical, known, fewest, fewest * critical, overhead, per_sample, *choices)
+    cheapest, saving = choice(alone, 1), choice(min(alone, critical / 10), 1)
+    fastest = min(choice(shared, devices), cheapest, key=lambda each: each.hours)
+    fewest, choices = law.fewest, (fastest, cheapest, saving)
+    line = (overhead, per_sample)
+    return Plan(critical, law.critical_interval, fewest, fewest * critical, *line, *choices)
 
 
 def _pair(name: str, pair: Any, ascending: bool = False) -> Pair:

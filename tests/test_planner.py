@@ -171,7 +171,7 @@ def test_equal_repeats_have_no_error():
     assert means_and_errors(([9, 9, 9], [5, 5, 5]), None)[1:] == ((0, 0), NORMAL)
 
 
-@pytest.mark.parametrize(("devices", "exchange"), [(1, 0.0), (8, 0.0), (8, 0.02)])
+@pytest.mark.parametrize(("devices", "exchange"), [(1, 0.0), (8, 0.0), (8, 0.02), (8, 0.2)])
 @pytest.mark.parametrize("largest", [10, 4096])
 def test_no_whole_batch_size_is_faster_or_cheaper(devices, exchange, largest):
     fewest, critical = updates_law(GIVEN["sizes"], GIVEN["updates"])
@@ -182,15 +182,24 @@ def test_no_whole_batch_size_is_faster_or_cheaper(devices, exchange, largest):
         return fewest * (1 + critical / (n * size)) * (a + exchange * (n > 1) + b * size) / 3600
 
     made = plan(**GIVEN, largest=largest, devices=devices, exchange=exchange, price=2)
-    assert made.fastest.hours == pytest.approx(hours(devices).min(), rel=1e-12)
-    assert made.fastest.batch_size == size[hours(devices).argmin()]
+    fastest = min(range(1, devices + 1), key=lambda n: hours(n).min())
+    assert made.fastest.devices == fastest
+    assert made.fastest.hours == pytest.approx(hours(fastest).min(), rel=1e-12)
+    assert made.fastest.batch_size == size[hours(fastest).argmin()]
     cheapest = min((2 * n * hours(n)).min() for n in range(1, devices + 1))
     assert made.cheapest.cost == pytest.approx(cheapest, rel=1e-12)
     assert made.fastest.limited == made.cheapest.limited == (largest == 10)
 
 
+@pytest.mark.parametrize(("exchange", "devices"), [(0.001, 8), (0.2, 1)])
+def test_devices_are_used_where_they_save_more_than_their_exchange_takes(exchange, devices):
+    made = plan(**GIVEN, devices=8, exchange=exchange)
+    assert made.fastest.devices == devices
+    assert made.fastest.hours <= made.cheapest.hours
+
+
 def test_a_plan_is_consistent():
-    made = plan(**GIVEN, devices=4, exchange=0.01, price=3, beta2=0.99)
+    made = plan(**GIVEN, devices=4, exchange=0.001, price=3, beta2=0.99)
     assert made.fewest_samples == pytest.approx(made.fewest_updates * made.critical)
     low, high = made.critical_interval
     assert low < made.critical < high

@@ -18,7 +18,7 @@ function refuseUnless(right, field, message) {
 
 function positive(field, value) {
   const fits = typeof value === "number" && value > 0 && value <= LARGEST;
-  refuseUnless(fits, field, "Give a number above 0, such as 64 or 0.02.");
+  refuseUnless(fits, field, "Give a number above 0, such as 1437 or 0.02, without a comma.");
   return value;
 }
 
@@ -28,11 +28,13 @@ function whole(field, value) {
   return value;
 }
 
-function within(field, value, most = 1e9) {
+function within(field, value, most = 1e9, message = `Give a number from 0 to ${most}.`) {
   const fits = typeof value === "number" && value >= 0 && value <= most;
-  refuseUnless(fits, field, `Give a number from 0 to ${most}.`);
+  refuseUnless(fits, field, message);
   return value;
 }
+
+const share = (value) => within("relative_error", value, 1, "Give a percentage from 0 to 100.");
 
 function pairOf(field, values, ascending = false) {
   refuseUnless(Array.isArray(values) && values.length === 2, field, "Give two numbers.");
@@ -41,7 +43,7 @@ function pairOf(field, values, ascending = false) {
   return [one, two];
 }
 
-const times = (ratio) => `${Number(ratio.toPrecision(6))} times`;
+const times = (ratio) => `${Number(ratio.toPrecision(4))} times`;
 
 function updatesLaw([small, big], [many, few]) {
   refuseUnless(
@@ -53,8 +55,8 @@ function updatesLaw([small, big], [many, few]) {
   refuseUnless(
     small / big < few / many,
     "updates",
-    `With ${times(big / small)} the batch, at most ${times(big / small)} fewer updates can be saved, and ` +
-      "here it is that or more. Tune both rates, repeat the runs, or take sizes further apart.",
+    `A batch ${times(big / small)} as large can take at most ${times(big / small)} fewer updates, and here it ` +
+      "saves that or more. Tune both rates, repeat the runs, or take a much larger second size.",
   );
   const fewest = (big * few - small * many) / (big - small);
   return [fewest, (small * big * (many - few)) / (big - small) / fewest];
@@ -108,12 +110,12 @@ function moments(values) {
 
 function meansAndErrors(updates, relativeError) {
   if (!Array.isArray(updates) || !updates.some(Array.isArray)) {
-    const share = within("relative_error", relativeError, 1);
+    const error = share(relativeError);
     const means = pairOf("updates", updates);
-    return [means, means.map((mean) => share * mean), NORMAL];
+    return [means, means.map((mean) => error * mean), NORMAL];
   }
   const complete = updates.length === 2 && updates.every((runs) => Array.isArray(runs) && runs.length >= 3);
-  refuseUnless(complete, "updates", "Give one number for each size, or three repeats or more for each.");
+  refuseUnless(complete, "updates", "Give one number for each size (1437, not 1,437), or three repeats or more for each.");
   const statistics = updates.map((runs) => moments(runs.map((each) => positive("updates", each))));
   const means = statistics.map(([mean]) => mean);
   const errors = statistics.map(([, deviation], i) => deviation / Math.sqrt(updates[i].length));
@@ -138,13 +140,13 @@ function lawOfRuns(given) {
 function lawOfNoise(given) {
   const size = positive("sizes", given.sizes);
   const critical = positive("noise_scale", given.noise_scale);
-  const share = within("relative_error", given.relative_error, 1);
+  const relative = share(given.relative_error);
   const fewest = positive("updates", given.updates) / (1 + critical / size);
-  const interval = [critical * Math.exp(-NORMAL * share), critical * Math.exp(NORMAL * share)];
+  const interval = [critical * Math.exp(-NORMAL * relative), critical * Math.exp(NORMAL * relative)];
   const at = (other) => {
     const power = critical / (critical + other) - critical / (critical + size);
     const needed = fewest * (1 + critical / other);
-    return [needed, needed * share * Math.hypot(1, power)];
+    return [needed, needed * relative * Math.hypot(1, power)];
   };
   return { fewest, critical, interval, size, at, quantile: NORMAL };
 }
@@ -189,6 +191,8 @@ function plan(given) {
 
   const alone = fastestSize(critical, overhead, perSample);
   const shared = fastestSize(critical, overhead + exchange * (devices > 1), perSample, devices);
+  const cheapest = choice(alone, 1);
+  const together = choice(shared, devices);
   return {
     critical,
     critical_interval: law.interval,
@@ -196,8 +200,8 @@ function plan(given) {
     fewest_samples: fewest * critical,
     overhead,
     per_sample: perSample,
-    fastest: choice(shared, devices),
-    cheapest: choice(alone, 1),
+    fastest: together.hours <= cheapest.hours ? together : cheapest,
+    cheapest,
     sample_saving: choice(Math.min(alone, critical / 10), 1),
     hoursAt,
   };

@@ -1,7 +1,7 @@
 // The planner's curve: predicted time to the target against batch size, both axes logarithmic.
 
 const ROW = 18; // pixels of a line of labels
-const UNITS = [[24, "days"], [1, "hours"], [1 / 60, "minutes"], [1 / 3600, "seconds"]];
+const UNITS = [[24, "days", "d"], [1, "hours", "h"], [1 / 60, "minutes", "min"], [1 / 3600, "seconds", "s"]];
 const NAMES = { fastest: "fastest", cheapest: "cheapest", sample_saving: "sample-saving" };
 
 const shown = (value, digits = 3) =>
@@ -13,8 +13,8 @@ function unitOf(hours) {
 }
 
 function duration(hours) {
-  const [length, name] = unitOf(hours);
-  return `${shown(hours / length)} ${name}`;
+  const [length, , symbol] = unitOf(hours);
+  return `${shown(hours / length)} ${symbol}`;
 }
 
 // Choices that fall on the same point share a label.
@@ -55,10 +55,10 @@ function path(line, x, y, kind) {
 }
 
 function described(made, marks) {
-  const list = marks.map(({ names, size, hours }) => `${names.join(" and ")}: ${shown(size)} samples, ${duration(hours)}`);
+  const list = marks.map(({ names, size, hours }) => `${names.join(" and ")}: ${shown(size, 4)} per update, ${duration(hours)}`);
   return (
     "Predicted time to the target against the samples of an update, on logarithmic axes: the time falls, " +
-    `levels off and rises again. Marked are ${list.join("; ")}. The critical batch size is ${shown(made.critical)}.`
+    `levels off and rises again. Marked are ${list.join("; ")}. A band shows where the critical batch size lies, about ${shown(made.critical)}.`
   );
 }
 
@@ -73,13 +73,14 @@ function curve(made, largest, width) {
   const [length, unit] = unitOf(Math.min(...all));
   const [least, longest] = [Math.min(...all) / 1.3, Math.max(...all)];
 
-  const [left, top, right, bottom] = [56, ROW * (marks.length + 1), width - 12, 300 + ROW * marks.length];
+  const [left, top, right, bottom] = [56, ROW * (marks.length + 1), width - 24, 300 + ROW * marks.length];
   const [x, y] = [scale(low, high, left, right), scale(least, longest, bottom, top)];
   const text = (at, height, anchor, words) => `<text x="${at}" y="${height}" text-anchor="${anchor}">${words}</text>`;
   const between = (value) => x(Math.min(high, Math.max(low, value)));
 
   const [from, to] = made.critical_interval.map(between);
   const parts = [`<rect class="band" x="${from}" y="${top}" width="${to - from}" height="${bottom - top}"/>`];
+  parts.push(text((from + to) / 2, bottom - 8, "middle", 'B<tspan dy="3" font-size="10">crit</tspan>'));
   for (const tick of ticks(low, high)) {
     parts.push(`<path class="grid" d="M${x(tick)},${top}V${bottom}"/>`, text(x(tick), bottom + 17, "middle", shown(tick)));
   }
@@ -89,6 +90,9 @@ function curve(made, largest, width) {
   }
   lines.forEach((each, i) => {
     const fits = ([size]) => size <= (largest ?? Infinity) * counts[i];
+    const [size, hours] = each.at(-1);
+    const name = counts.length > 1 ? `${counts[i]} ${counts[i] === 1 ? "device" : "devices"}` : "";
+    parts.push(text(x(size), y(hours) - 8, "end", name));
     parts.push(path(each.filter((point) => !fits(point)), x, y, "law beyond"), path(each.filter(fits), x, y, "law"));
   });
   marks.forEach(({ names, size, hours }, i) => {

@@ -61,7 +61,7 @@ function change(made, given) {
     return `A better known critical batch size may change it: with one of ${range(known)}, the fastest batch size ` +
       `on each device is ${range(sizes)}. Repeats, or sizes further apart, narrow it down.`;
   }
-  const slower = 100 * (made.hoursAt(2 * fastest.batch_size, fastest.devices) / fastest.hours - 1);
+  const slower = 100 * (made.hoursAt(2 * free.batch_size, free.devices) / free.hours - 1);
   return `Little would: twice the fastest batch size takes ${shown(slower, 2)} % longer. Only a critical batch size, ` +
     "or a fixed cost of an update, four times as large would double it.";
 }
@@ -74,7 +74,7 @@ const ROWS = [
   ["Time", (each) => duration(each.hours)],
   ["Price", (each, given) => (given.price ? shown(each.cost) : "")],
   ["Rate to begin with", (each) => shown(each.lr)],
-  ["β₂ to begin with", (each, given) => (given.power === 0.5 ? shown(each.beta2, 6) : "")],
+  ["β₂ to begin with", (each, given) => (given.power === 0.5 ? shown(1 - Number((1 - each.beta2).toPrecision(2)), 8) : "")],
 ];
 
 function table(made, given) {
@@ -107,7 +107,9 @@ function start(form, place) {
       if (names.includes(input.name)) input.setAttribute("aria-invalid", "true");
     }
     for (const error of form.querySelectorAll(".error")) {
-      error.textContent = error.dataset.for.split(" ").includes(field) ? message : "";
+      const meant = error.dataset.for.split(" ").includes(field);
+      error.textContent = meant ? message : "";
+      if (meant) form.elements[names.at(-1)].closest(".inputs").after(error);
     }
   }
 
