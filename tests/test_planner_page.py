@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import asdict
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from py_mini_racer import MiniRacer
 
 from course_lib.planner import plan
 
-STATIC = Path(__file__).parent.parent / "docs" / "_static"
+DOCS = Path(__file__).parent.parent / "docs"
+STATIC = DOCS / "_static"
 JSON = """
 function planned(text) {
   const asText = (_, value) => (value === Infinity ? "inf" : value);
@@ -157,3 +159,73 @@ def test_the_page_refuses_what_python_refuses_in_the_same_field(browser, given, 
 def test_the_page_says_what_would_change_the_answer(browser, inputs, sentence):
     given = json.dumps({**GIVEN, "devices": 1, "exchange": 0, **inputs})
     assert browser.eval(f"change(plan({given}), {given})").startswith(sentence)
+
+
+class Form(HTMLParser):
+    """What stands in the page's form: `entries` as a browser sends them, `bare` without a label."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.entries, self.bare, self.inside, self.select = {}, [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.inside += [tag] if tag in ("label", "select") else []
+        if tag == "select":
+            self.select = values["name"]
+        if tag == "option" and "selected" in values:
+            self.entries[self.select] = values["value"]
+        if tag == "input" and (values.get("type") != "radio" or "checked" in values):
+            self.entries[values["name"]] = values.get("value", "")
+        if tag in ("input", "select") and "label" not in self.inside:
+            self.bare.append(values["name"])
+
+    def handle_endtag(self, tag):
+        if tag in self.inside:
+            self.inside.remove(tag)
+
+
+@pytest.fixture(scope="module")
+def form() -> Form:
+    """The form as the page has it."""
+    return Form((DOCS / "planner.md").read_text())
+
+
+def arguments_from(browser: MiniRacer, entries: dict[str, str]) -> dict:
+    """What the page reads in a form that is filled in so."""
+    return json.loads(browser.eval(f"JSON.stringify(argumentsOf({json.dumps(entries)}))"))
+
+
+def test_every_field_has_a_label(form):
+    assert len(form.entries) == 18 and form.bare == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({}, {"sizes": [8, 1437], "updates": [468, 175], "relative_error": 0.1, "largest": None}),
+        ({"updates1": "9, 8,7", "updates2": "5;4 3"}, {"updates": [[9, 8, 7], [5, 4, 3]]}),
+        ({"updates1": "1,437"}, {"updates": [[1, 437], [175]]}),
+        ({"way": "noise"}, {"sizes": 8, "updates": 468, "noise_scale": 14}),
+        ({"optimizer": "adam", "beta2": ".99"}, {"power": 0.5, "beta2": 0.99}),
+        ({"lr": " 1e-3 ", "devices": "", "price": "dear"}, {"lr": 1e-3, "price": "dear"}),
+    ],
+)
+def test_the_form_is_read_as_it_is_meant(browser, form, entries, expected):
+    given = arguments_from(browser, form.entries | entries)
+    assert {name: given[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("way", ["runs", "noise"])
+def test_the_page_opens_with_a_plan(browser, form, way):
+    given = arguments_from(browser, form.entries | {"way": way})
+    assert numbers(on_the_page(browser, given)) == pytest.approx(numbers(asdict(plan(**given))))
+
+
+def test_the_curve_is_drawn_with_its_description(browser):
+    given = json.dumps({**GIVEN, "devices": 8, "largest": 40})
+    svg = browser.eval(f"curve(plan({given}), 40, 340)")
+    assert "NaN" not in svg and "undefined" not in svg and "Infinity" not in svg
+    assert re.search(r'role="img" aria-label="Predicted time .*fastest: 320 per update', svg)
+    assert svg.count('class="mark"') == 3 and svg.count('class="law"') == 2
