@@ -224,8 +224,10 @@ def test_the_page_opens_with_a_plan(browser, form, way):
 
 
 def test_the_curve_is_drawn_with_its_description(browser):
-    given = json.dumps({**GIVEN, "devices": 8, "largest": 40})
-    svg = browser.eval(f"curve(plan({given}), 40, 340)")
+    given = {**GIVEN, "devices": 8, "largest": 40}
+    text = json.dumps(given)
+    svg = browser.eval(f"curve(plan({text}), {given['largest']}, 340)")
     assert "NaN" not in svg and "undefined" not in svg and "Infinity" not in svg
-    assert re.search(r'role="img" aria-label="Predicted time .*fastest: 320 per update', svg)
+    together = 8 * plan(**given).fastest.batch_size
+    assert re.search(rf'role="img" aria-label="Predicted .*fastest: {together} per update', svg)
     assert svg.count('class="mark"') == 3 and svg.count('class="law"') == 2
