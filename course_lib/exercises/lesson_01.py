@@ -19,8 +19,8 @@ q4. Design the control. "More data helps," says somebody who has copied each of 
     with the original images should he have compared with? `check(run)`
 q5. A network of your own. Train it with small batches for a few epochs. Predict after how many
     epochs a batch size at least four times as large will have the same training loss, at the same
-    rate; only then train with it, long enough. A factor of 1.5 either way counts as right: on the
-    networks that we tried the prediction was off by 3 to 20 %. `check(predicted, small, large)`
+    rate; only then train with it, long enough. A factor of 1.5 either way counts as right.
+    `check(predicted, small, large)`
 """
 
 from collections.abc import Callable, Iterable
