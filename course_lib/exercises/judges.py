@@ -1,12 +1,13 @@
 """Judges that several lessons share: of numbers, and of runs."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from course_lib.claims import MIN_SEEDS
-from course_lib.exercises.question import Mistake, plain
+from course_lib.exercises.question import Mistake, Unanswered, plain, require_answer
 from course_lib.history import reached
 
 
@@ -21,6 +22,37 @@ def number(answer: object) -> float:
     if values.size != 1 or values.dtype.kind not in "iuf":
         raise Mistake(f"A single number is wanted here, not `{answer!r}`.")
     return values.item()
+
+
+def near(guess: float, measured: float, factor: float = 1.3) -> bool:
+    """Whether a guess is right within a factor, either way."""
+    return measured / factor <= guess <= measured * factor
+
+
+def require_function(answer: object, name: str) -> Callable:
+    """The function handed in, which the exercise calls `name`."""
+    if not callable(answer):
+        raise Mistake(f"Hand in the function itself, `check({name})`, without calling it.")
+    return answer
+
+
+def called(function: Callable, call: str, *arguments: Any) -> Any:
+    """What a learner's function gives; a Mistake where it stops, which says in what `call`."""
+    try:
+        answer = function(*arguments)
+        require_answer(answer)
+    except Unanswered:
+        raise
+    except Exception as error:
+        raise Mistake(f"{call} stops with `{type(error).__name__}`: {error}.") from error
+    return answer
+
+
+def returned(function: Callable, call: str, *arguments: Any) -> Any:
+    """As `called`; a Mistake also where the function has no `return`."""
+    if (answer := called(function, call, *arguments)) is None:
+        raise Mistake("The function returns None. Is there a `return` in front of the result?")
+    return answer
 
 
 def single_run(

@@ -27,14 +27,17 @@ from collections.abc import Callable, Iterable
 from math import ceil, inf
 from typing import Any
 
-from course_lib.exercises.judges import number, numeric, repeated_run, single_run
-from course_lib.exercises.question import (
-    Mistake,
-    Question,
-    Unanswered,
-    plain,
-    require_answer,
+from course_lib.exercises.judges import (
+    called,
+    near,
+    number,
+    numeric,
+    repeated_run,
+    require_function,
+    returned,
+    single_run,
 )
+from course_lib.exercises.question import Mistake, Question, plain
 from course_lib.history import reached
 
 N = 1_437  # training images of the lesson
@@ -71,10 +74,9 @@ CASES = [(N, 64), (100, 20), (22, 4), (30, 30)]  # so many that equal orders are
 
 
 def judge_batches(batches: object) -> None:
-    if not callable(batches):
-        raise Mistake("Hand in the function itself, `check(batches)`, without calling it.")
+    function = require_function(batches, "batches")
     for n, size in CASES:
-        first, second = (dealt(batches, n, size) for _ in range(2))
+        first, second = (dealt(function, n, size) for _ in range(2))
         call = f"`batches({n}, {size})`"
         compare(call, first, n, size)
         order = sum(first, [])
@@ -90,17 +92,8 @@ def judge_batches(batches: object) -> None:
 def dealt(batches: Batches, n: int, size: int) -> list[list[int]]:
     """What the learner's function makes of n samples, as lists; a Mistake where it makes none."""
     call = f"`batches({n}, {size})`"
-    try:
-        answer = batches(n, size)
-        require_answer(answer)
-        parts: Any = None if answer is None else [plain(part) for part in answer]
-        require_answer(parts)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"{call} stops with `{type(error).__name__}`: {error}.") from error
-    if parts is None:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
+    answer = returned(batches, call, n, size)
+    parts = called(lambda: [plain(part) for part in answer], call)
     if not all(isinstance(part, list) and all(type(i) is int for i in part) for part in parts):
         raise Mistake(f"{call} should give a list of batches, each a tensor of sample numbers.")
     return parts
@@ -242,13 +235,13 @@ def judge_epochs(guess: float, epochs: float, updates: float, last: Any, target:
             f"Most seeds of the large batch have not reached the loss {target:.3g} of the small "
             "one. Train it for more epochs."
         )
-    if epochs / FACTOR <= guess <= epochs * FACTOR:
+    if near(guess, epochs, FACTOR):
         return
     took = f"You predicted {guess:g} epochs, it took {epochs:.1f}. "
     if guess == last["epoch"].iloc[0]:
         raise Mistake(f"{took}You took the epochs of the small batches. Equal epochs are not equal "
                       "updates.")  # fmt: skip
-    if updates / FACTOR <= guess <= updates * FACTOR:
+    if near(guess, updates, FACTOR):
         raise Mistake(f"{took}That would be right in updates. How many of them has an epoch?")
     raise Mistake(
         f"{took}Did both runs have the same data and rate? If they did, noise matters for your "

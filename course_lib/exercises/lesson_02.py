@@ -38,8 +38,8 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.datasets import Digits
-from course_lib.exercises.judges import number, numeric
-from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+from course_lib.exercises.judges import near, number, numeric, require_function, returned
+from course_lib.exercises.question import Mistake, Question
 from course_lib.noise import gradient_noise
 
 WALKS = ["B = 1 at 0.3", "B = 10 at 0.3", "B = 1 at 0.03", "the full batch at 0.03"]
@@ -170,9 +170,8 @@ RULES: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 def judge_update(update: object) -> None:
-    if not callable(update):
-        raise Mistake("Hand in the function itself, `check(update)`, without calling it.")
-    answers = [answer_of(update, batch) for batch in BATCHES]
+    function = require_function(update, "update")
+    answers = [answer_of(function, batch) for batch in BATCHES]
     if fits(answers, mean):
         return
     if all(answer == WEIGHT for answer in answers):
@@ -189,16 +188,7 @@ def judge_update(update: object) -> None:
 def answer_of(update: Callable, batch: list[float]) -> float:
     """What the learner's function makes of a batch; a Mistake where it makes no number of it."""
     call = f"`update({WEIGHT}, {batch if len(batch) < 9 else '...'}, {LR})`"
-    try:
-        answer = update(WEIGHT, batch.copy(), LR)
-        require_answer(answer)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"{call} stops with `{type(error).__name__}`: {error}.") from error
-    if answer is None:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
-    return number(answer)
+    return number(returned(update, call, WEIGHT, batch.copy(), LR))
 
 
 def fits(answers: list[float], rule: Callable[[Sequence[float]], float]) -> bool:
@@ -222,8 +212,6 @@ def update(weight, sample_gradients, lr):
 ```
 The sum is the linear scaling rule applied by accident.""",
 )
-
-FACTOR = 1.3
 
 
 def judge_noise_scale(scale: object, network: object) -> None:
@@ -256,10 +244,6 @@ def judge_noise_scale(scale: object, network: object) -> None:
         "Average |g_B|² over some hundred batches at each size, and take two sizes that are far "
         "apart, one of them well below the noise scale."
     )
-
-
-def near(guess: float, measured: float) -> bool:
-    return measured / FACTOR <= guess <= measured * FACTOR
 
 
 q5 = Question(

@@ -42,8 +42,16 @@ from statistics import median, median_high, median_low
 
 import numpy as np
 
-from course_lib.exercises.judges import number, numeric, repeated_run, too_late
-from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+from course_lib.exercises.judges import (
+    near,
+    number,
+    numeric,
+    repeated_run,
+    require_function,
+    returned,
+    too_late,
+)
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 AXES = {
@@ -204,29 +212,20 @@ UNFAIR: dict[str, list[Callable[[Epochs], float]]] = {
 
 
 def judge_typical(typical: object) -> None:
-    if not callable(typical):
-        raise Mistake("Hand in the function itself, `check(typical)`, without calling it.")
-    answers = [answer_of(typical, case) for case in CASES]
+    function = require_function(typical, "typical")
+    answers = [answer_of(function, case) for case in CASES]
     for message, rules in UNFAIR.items():
         if any(np.allclose(answers, [rule(case) for case in CASES]) for rule in rules):
             raise Mistake(message)
     for case, answer in zip(CASES, answers, strict=True):
         compare(case, answer)
-    compare(ALL_FAILED, answer_of(typical, ALL_FAILED))
+    compare(ALL_FAILED, answer_of(function, ALL_FAILED))
 
 
 def answer_of(typical: Callable[[list[float]], object], epochs: list[float]) -> float:
     """What the learner's function makes of a list; a Mistake where it makes no number of it."""
     call = f"`typical({epochs})`"
-    try:
-        answer = typical(epochs.copy())
-        require_answer(answer)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"{call} stops with `{type(error).__name__}`: {error}.") from error
-    if answer is None:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
+    answer = returned(typical, call, epochs.copy())
     if isnan(value := number(answer)):
         raise Mistake(f"{call} gives nan, as inf - inf does. A median need not subtract.")
     return value
@@ -341,7 +340,7 @@ B = 256 after 25 epochs is no better than the held-out one. A network that has n
 training images does not generalize badly; it is not trained.""",
 )
 
-TARGET, FACTOR = 0.90, 1.3
+TARGET = 0.90
 
 
 def judge_prediction(predicted: object, run: object) -> None:
@@ -369,10 +368,6 @@ def judge_prediction(predicted: object, run: object) -> None:
     raise Mistake(
         f"You predicted {guess:.0f} updates, it took {updates:.0f}. {advice(guess, updates)}"
     )
-
-
-def near(guess: float, measured: float) -> bool:
-    return measured / FACTOR <= guess <= measured * FACTOR
 
 
 def advice(guess: float, updates: float) -> str:

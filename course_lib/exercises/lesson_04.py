@@ -32,8 +32,8 @@ from torch.nn.functional import cross_entropy
 from course_lib.claims import MIN_SEEDS
 from course_lib.curvature import hessian
 from course_lib.datasets import Digits
-from course_lib.exercises.judges import number
-from course_lib.exercises.question import Mistake, Question, Unanswered, plain, require_answer
+from course_lib.exercises.judges import called, number, require_function
+from course_lib.exercises.question import Mistake, Question, plain
 
 FULL, LOST_RATES = "B", (0.12, 0.024)  # on digits, and on MNIST
 OTHER_LETTERS = {
@@ -248,9 +248,8 @@ def matrix_of(diagonal: list[float]) -> np.ndarray:
 
 
 def judge_largest(largest: object) -> None:
-    if not callable(largest):
-        raise Mistake("Hand in the function itself, `check(largest)`, without calling it.")
-    answers = [largest_of(largest, diagonal) for diagonal in DIAGONALS]
+    function = require_function(largest, "largest")
+    answers = [largest_of(function, diagonal) for diagonal in DIAGONALS]
     for message, rule in WRONG_EIGENVALUES.items():
         if np.allclose(answers, [rule(diagonal) for diagonal in DIAGONALS], atol=0.02):
             raise Mistake(message)
@@ -264,12 +263,7 @@ def judge_largest(largest: object) -> None:
 def largest_of(largest: Callable, diagonal: list[float]) -> float:
     """What the learner's function makes of a matrix; a Mistake where it makes no number of it."""
     matrix = matrix_of(diagonal)
-    try:
-        require_answer(answer := largest(lambda v: matrix @ v, len(diagonal)))
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"It stops with `{type(error).__name__}`: {error}.") from error
+    answer = called(largest, "It", lambda v: matrix @ v, len(diagonal))
     if isnan(value := number(answer)):
         raise Mistake("It gives nan. Is the vector kept at a length of 1?")
     return value

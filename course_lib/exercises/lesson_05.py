@@ -31,9 +31,15 @@ from math import inf
 
 import numpy as np
 
-from course_lib.exercises.judges import number, repeated_run, too_late
-from course_lib.exercises.lesson_03 import TARGET, near
-from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+from course_lib.exercises.judges import (
+    called,
+    near,
+    number,
+    repeated_run,
+    require_function,
+    too_late,
+)
+from course_lib.exercises.question import Mistake, Question
 from course_lib.history import reached
 
 Rule = Callable[[float, float], tuple[float, float, float, float]]
@@ -85,11 +91,10 @@ def walked_by(rule: Rule) -> np.ndarray:
 
 
 def judge_step(step: object) -> None:
-    if not callable(step):
-        raise Mistake("Hand in the function itself, `check(step)`, without calling it.")
+    function = require_function(step, "step")
 
     def checked(*arguments: float) -> tuple[float, float]:
-        return returned(step, arguments)
+        return moved(function, arguments)
 
     answers = walked(checked)
     for message, rule in WRONG.items():
@@ -104,15 +109,9 @@ def judge_step(step: object) -> None:
         )
 
 
-def returned(step: Callable[..., object], arguments: tuple[float, ...]) -> tuple[float, float]:
+def moved(step: Callable[..., object], arguments: tuple[float, ...]) -> tuple[float, float]:
     """The new weight and memory; a Mistake where the function gives none."""
-    try:
-        answer = step(*arguments)
-        require_answer(answer)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"The function stops with `{type(error).__name__}`: {error}.") from error
+    answer = called(step, "The function", *arguments)
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Mistake("The function should return two things: `return weight, memory`.")
     weight, memory = map(number, answer)
@@ -254,6 +253,8 @@ momentum:
 ```
 If the blog is right, it will be slow.""",
 )
+
+TARGET = 0.90
 
 
 def judge_prediction(predicted: object, run: object) -> None:

@@ -28,25 +28,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.exercises.judges import number, numeric, repeated_run, too_late
-from course_lib.exercises.question import Mistake, Question, Unanswered, is_blank, plain
+from course_lib.exercises.judges import (
+    number,
+    numeric,
+    repeated_run,
+    require_function,
+    returned,
+    too_late,
+)
+from course_lib.exercises.question import Mistake, Question, plain
 
 
-def called(function: object, name: str, *arguments: Any) -> Any:
+def result_of(function: object, name: str, *arguments: Any) -> Any:
     """What the learner's function returns; a Mistake where it fails."""
-    if not callable(function):
-        raise Mistake(f"Hand in the function itself, `check({name})`, without calling it.")
-    try:
-        result = function(*arguments)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"`{name}` stops with `{type(error).__name__}`: {error}.") from error
-    if is_blank(result):
-        raise Unanswered
-    if result is None:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
-    return result
+    return returned(require_function(function, name), f"`{name}`", *arguments)
 
 
 def way_back(
@@ -79,7 +74,9 @@ def judge_backward(layer_norm_backward: object) -> None:
     x, g = torch.randn(2, 6, FEATURES, generator=generator, dtype=torch.float64)
     deviation = x.std(1, correction=0, keepdim=True)
     given = (g, (x - x.mean(1, keepdim=True)) / deviation, deviation)
-    answer = called(layer_norm_backward, "layer_norm_backward", *(each.clone() for each in given))
+    answer = result_of(
+        layer_norm_backward, "layer_norm_backward", *(each.clone() for each in given)
+    )
     if not isinstance(answer, Tensor) or answer.shape != g.shape:
         raise Mistake(f"The result must be a tensor of the shape of g, {tuple(g.shape)}.")
     for message, factors in WRONG_WAYS:
@@ -130,7 +127,7 @@ def case() -> tuple[nn.Sequential, Tensor, Tensor]:
 def judge_accuracy(held_out_accuracy: object) -> None:
     net, x, y = case()
     before = deepcopy(net).state_dict().values()
-    answer = number(called(held_out_accuracy, "held_out_accuracy", net, x, y))
+    answer = number(result_of(held_out_accuracy, "held_out_accuracy", net, x, y))
     if not all(map(torch.equal, before, net.state_dict().values())):
         raise Mistake("It still changes the running statistics. In which mode do the images pass?")
     if abs(answer - 0.9) > 1e-6:
@@ -142,7 +139,7 @@ def judge_accuracy(held_out_accuracy: object) -> None:
             "The accuracy is right, but the network stays in eval mode, and training would go on "
             "in it. Put it back."
         )
-    called(held_out_accuracy, "held_out_accuracy", net.eval(), x, y)
+    result_of(held_out_accuracy, "held_out_accuracy", net.eval(), x, y)
     if net.training:
         raise Mistake(
             "It leaves every network in train mode, also one that came in eval mode. Remember "

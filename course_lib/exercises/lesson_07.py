@@ -28,8 +28,8 @@ from math import inf
 import numpy as np
 import pandas as pd
 
-from course_lib.exercises.judges import number, numeric, repeated_run
-from course_lib.exercises.question import Mistake, Question, Unanswered, require_answer
+from course_lib.exercises.judges import number, numeric, repeated_run, require_function, returned
+from course_lib.exercises.question import Mistake, Question
 
 RULES = {"fixed": {"constant", "leave it alone"}, "linear": set(), "square root": {"sqrt", "root"}}
 
@@ -169,8 +169,7 @@ WRONG_BETAS = {
 
 
 def judge_beta2(function: object) -> None:
-    if not callable(function):
-        raise Mistake("Hand in the function itself, `check(beta2)`, without calling it.")
+    function = require_function(function, "beta2")
     answers = np.array([value_of(function, size) for size in CASES])
     for message, wrong in WRONG_BETAS.items():
         if np.allclose(answers, [wrong(size) for size in CASES], atol=1e-9):
@@ -185,16 +184,7 @@ def judge_beta2(function: object) -> None:
 
 def value_of(function: Callable[[int], object], size: int) -> float:
     """What the learner's function makes of a batch size."""
-    try:
-        answer = function(size)
-        require_answer(answer)
-    except Unanswered:
-        raise
-    except Exception as error:
-        raise Mistake(f"`beta2({size})` stops with `{type(error).__name__}`: {error}.") from error
-    if answer is None:
-        raise Mistake("The function returns None. Is there a `return` in front of the result?")
-    return number(answer)
+    return number(returned(function, f"`beta2({size})`", size))
 
 
 q3 = Question(
